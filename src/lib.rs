@@ -1,0 +1,27 @@
+//! Lifeboat: encrypted, streaming, incremental, proven backups of Tanzu Operations Manager
+//! foundations.
+//!
+//! The map, top to bottom; a module knows those below it, never those above, never a
+//! neighbour on its own line (`tests/it/layers.rs` enforces it):
+//!
+//! ```text
+//! bin
+//! concourse | cli
+//! config
+//! operation
+//! foundation | report
+//! bbr | repo | bosh | ssh
+//! artifact | store | http | remote
+//! clock | secret | monitor | shutdown
+//! ```
+//!
+//! Backup: instance → `ssh` stream → `artifact` entries → `repo` chunks → compress → seal →
+//! every `store`; then the index; last of all the manifest. Reading is the same road
+//! reversed. `docs/design.md` says why, `docs/format.md` what is stored.
+
+pub mod clock;
+pub mod monitor;
+pub mod remote;
+pub mod secret;
+pub mod shutdown;
+pub mod store;

@@ -1,0 +1,179 @@
+//! One place that keeps objects: an S3 bucket or a directory.
+//!
+//! Knows names, bytes and times; never what an object contains. The contract below is
+//! checked by one conformance suite for every implementation. Governed by
+//! `docs/format.md` (names) and `docs/design.md` (copies, failure policy).
+
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Where objects are kept.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The name from the configuration, for people.
+    fn name(&self) -> &str;
+
+    /// Stores an object whole. Readers see all of it or nothing, whatever happens to the
+    /// writer. Success means that the store has answered for it.
+    ///
+    /// # Errors
+    /// [`Kind::AlreadyExists`] with [`WriteMode::CreateNew`] when there is one (best effort
+    /// on S3 servers that ignore conditions); others as they come.
+    async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error>;
+
+    /// Reads an object whole.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::TooLarge`] when it has more than `limit` bytes, of which
+    /// no more than `limit` are then held in memory.
+    async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error>;
+
+    /// Size and time of an object, `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store does not answer or denies it.
+    async fn head(&self, name: &ObjectName) -> Result<Option<Listed>, Error>;
+
+    /// All objects whose names start with `prefix`, in byte order of their names; with
+    /// `after`, only those greater than it (asked of the store, not filtered here).
+    /// Nothing that is half-written is listed.
+    ///
+    /// # Errors
+    /// When the store does not answer or denies it.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Error>;
+
+    /// Removes an object; none there is success.
+    ///
+    /// # Errors
+    /// When the store does not answer or denies it.
+    async fn delete(&self, name: &ObjectName) -> Result<(), Error>;
+}
+
+/// Whether an object may be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// It must not.
+    CreateNew,
+    /// It may; the new bytes win (for names that are digests both are the same).
+    Overwrite,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, below the store's prefix.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written, by the store's clock, to the second.
+    pub modified: SystemTime,
+}
+
+/// A name below the store's prefix: segments of `[A-Za-z0-9][A-Za-z0-9._-]{0,127}` joined by
+/// `/`. Anything else is refused, so that no name leaves its directory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName(String);
+
+impl ObjectName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// When a segment is empty, too long, or has another character.
+    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
+        if name.split('/').all(is_segment) {
+            Ok(Self(name))
+        } else {
+            Err(Error::new(
+                Kind::Other,
+                "",
+                &name.escape_debug().to_string(),
+                "is not a valid object name",
+            ))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a text is one valid segment of a name.
+pub fn is_segment(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.len() <= 128
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What kind of failure it is: what callers branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// There is no such object.
+    NotFound,
+    /// There is one already.
+    AlreadyExists,
+    /// The store refuses these credentials or this action; trying again is no use.
+    Denied,
+    /// Larger than the caller allows.
+    TooLarge,
+    /// The store may answer another time (network, 5xx, throttled, time-out).
+    Transient,
+    /// Anything else; trying again is no use (no such bucket, wrong region, full disk).
+    Other,
+}
+
+/// A failed call.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// What kind it is.
+    pub kind: Kind,
+    /// The store's configured name.
+    pub store: String,
+    /// The object's name, or the prefix that was listed.
+    pub object: String,
+    /// What happened and, where there is something to do, what. No secrets, no trailing dot.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of this store about this object.
+    pub fn new(kind: Kind, store: &str, object: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            store: store.to_owned(),
+            object: object.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.store.is_empty(), self.object.is_empty()) {
+            (true, _) => write!(f, "{} {}", self.object, self.message),
+            (false, true) => write!(f, "store {}: {}", self.store, self.message),
+            (false, false) => write!(f, "store {}: {}: {}", self.store, self.object, self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
