@@ -34,7 +34,9 @@ pub fn compact(time: SystemTime) -> String {
 
 /// `2026/11/22 01:02:03 UTC`, the form of bbr's `backup_activity`.
 pub fn bbr_form(time: SystemTime) -> String {
-    timestamp(time).strftime("%Y/%m/%d %H:%M:%S UTC").to_string()
+    timestamp(time)
+        .strftime("%Y/%m/%d %H:%M:%S UTC")
+        .to_string()
 }
 
 /// Reads [`rfc3339`] back.

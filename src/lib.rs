@@ -19,6 +19,7 @@
 //! every `store`; then the index; last of all the manifest. Reading is the same road
 //! reversed. `docs/design.md` says why, `docs/format.md` what is stored.
 
+pub mod artifact;
 pub mod clock;
 pub mod monitor;
 pub mod remote;

@@ -81,7 +81,10 @@ impl Command {
     pub fn as_root<W: AsRef<[u8]>>(label: &str, words: impl IntoIterator<Item = W>) -> Self {
         Self {
             label: label.to_owned(),
-            words: words.into_iter().map(|word| word.as_ref().to_vec()).collect(),
+            words: words
+                .into_iter()
+                .map(|word| word.as_ref().to_vec())
+                .collect(),
             environment: Vec::new(),
             as_root: true,
             silence: None,

@@ -57,7 +57,11 @@ impl Shutdown {
 
     /// `Err(Stopped)` once it is raised.
     pub fn check(&self) -> Result<(), Stopped> {
-        if self.is_raised() { Err(Stopped) } else { Ok(()) }
+        if self.is_raised() {
+            Err(Stopped)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sleeps, or returns `Err(Stopped)` at once when it is raised.
@@ -68,7 +72,11 @@ impl Shutdown {
             .raised
             .wait_timeout_while(since, time, |since| since.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        if since.is_some() { Err(Stopped) } else { Ok(()) }
+        if since.is_some() {
+            Err(Stopped)
+        } else {
+            Ok(())
+        }
     }
 }
 
