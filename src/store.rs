@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 
+pub mod directory;
 pub mod memory;
 
 #[cfg(test)]
