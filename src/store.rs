@@ -10,11 +10,14 @@
 
 #![warn(missing_docs)]
 
+pub mod copies;
 pub mod directory;
 pub mod memory;
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod faulty;
 
 use std::fmt;
 use std::time::SystemTime;
