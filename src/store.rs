@@ -14,6 +14,7 @@ pub mod copies;
 pub mod directory;
 pub mod memory;
 pub mod retry;
+pub mod s3;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -150,6 +151,8 @@ pub enum Kind {
     AlreadyExists,
     /// The store refuses these credentials or this action; trying again is no use.
     Denied,
+    /// It is under Object Lock: it may be deleted or replaced another day.
+    Locked,
     /// Larger than the caller allows.
     TooLarge,
     /// The store may answer another time (network, 5xx, throttled, time-out).
