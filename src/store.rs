@@ -13,6 +13,7 @@
 pub mod copies;
 pub mod directory;
 pub mod memory;
+pub mod retry;
 
 #[cfg(test)]
 pub(crate) mod conformance;

@@ -1,4 +1,4 @@
-//! For tests: a store that fails as it is told.
+//! For tests: a store that fails as it is told, and a monitor that remembers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Error, Kind, Listed, ObjectName, Store, WriteMode};
+use crate::monitor::{Level, Monitor};
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,5 +127,22 @@ impl Store for Faulty {
         let fault = self.before(name.as_str()).await?;
         self.inner.delete(name).await?;
         self.after(fault, name.as_str(), ())
+    }
+}
+
+/// Remembers what is said.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<Vec<String>>);
+
+impl Lines {
+    /// What was said since the last time.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Monitor for Lines {
+    fn say(&self, _: Level, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
     }
 }

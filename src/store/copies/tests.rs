@@ -1,20 +1,10 @@
 use super::super::conformance::name;
-use super::super::faulty::{Fault, Faulty};
+use super::super::faulty::{Fault, Faulty, Lines};
 use super::super::memory::Memory;
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::monitor::{Level, Silent};
+use crate::monitor::Silent;
 use std::time::{Duration, SystemTime};
-
-/// Remembers what is said.
-#[derive(Debug, Default)]
-struct Lines(Mutex<Vec<String>>);
-
-impl Monitor for Lines {
-    fn say(&self, _: Level, text: &str) {
-        self.0.lock().unwrap().push(text.to_owned());
-    }
-}
 
 struct Setup {
     memories: Vec<Arc<Memory>>,
@@ -113,7 +103,7 @@ async fn a_store_that_vanishes_is_given_up_and_the_run_goes_on_when_one_copy_is_
     );
     assert_eq!(memories[0].names(), ["a", "b", "c", "m"]);
     assert_eq!(memories[1].names(), ["a"]);
-    let lines = lines.0.lock().unwrap();
+    let lines = lines.take();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].contains("store nas is given up for this run"),
