@@ -23,6 +23,7 @@ pub mod artifact;
 pub mod clock;
 pub mod monitor;
 pub mod remote;
+pub mod repo;
 pub mod secret;
 pub mod shutdown;
 pub mod store;
