@@ -21,6 +21,7 @@
 
 pub mod artifact;
 pub mod clock;
+pub mod http;
 pub mod monitor;
 pub mod remote;
 pub mod secret;
