@@ -174,6 +174,7 @@ impl Client {
         R: Future<Output = Result<T, Error>>,
     {
         let (client, passage) = self.route(&request.url)?;
+        let mut lost = None;
         for attempt in 1.. {
             let began = Instant::now();
             let outcome = self.runtime().block_on(wait.end(request, async {
@@ -189,9 +190,14 @@ impl Client {
                 Err(error) => error.worth_repeating(request.repeatable),
             };
             if !again || attempt == ATTEMPTS {
-                return outcome.map(|(_, answer)| answer);
+                return match outcome {
+                    Ok((_, answer)) => Ok(answer),
+                    // Nothing was sent by this attempt, but maybe by an earlier one.
+                    Err(error) if error.nothing_was_sent() => Err(lost.unwrap_or(error)),
+                    Err(error) => Err(error),
+                };
             }
-            drop(outcome);
+            lost = lost.or(outcome.err().filter(|error| !error.nothing_was_sent()));
             wait.pause(PAUSE)?;
         }
         unreachable!("the last attempt returns")
