@@ -20,7 +20,9 @@
 //! reversed. `docs/design.md` says why, `docs/format.md` what is stored.
 
 pub mod artifact;
+pub mod bosh;
 pub mod clock;
+pub mod http;
 pub mod monitor;
 pub mod remote;
 pub mod repo;
