@@ -1,0 +1,2 @@
+def spec(**_options):
+    return {}
