@@ -189,7 +189,7 @@ def serve(spec, directory, output):
         control.Control(f"{directory}/control", foundation, owner)
         output.write(json.dumps(foundation.describe()) + "\n")
         output.flush()
-    except (FoundationError, OSError, subprocess.CalledProcessError) as error:
+    except (FoundationError, OSError, ValueError, subprocess.CalledProcessError) as error:
         print(f"foundation: {error}", file=sys.stderr)
         output.write(json.dumps({"ready": False, "error": str(error)}) + "\n")
         output.flush()
