@@ -13,6 +13,7 @@ import threading
 import time
 
 import jobs
+import tree
 from instance import FoundationError
 
 
@@ -238,6 +239,9 @@ class Verbs:
     def do_put_file(self, instance, path, **content):
         target = self._instance(instance)
         jobs.write_file(target.inside(path), content)
+
+    def do_churn(self, instance, path, share=0.01, seed="churn"):
+        return tree.churn(self._instance(instance).inside(path), share, seed)
 
     def do_read_file(self, instance, path):
         status, out, err = self._instance(instance).execute(["/bin/cat", "--", path])

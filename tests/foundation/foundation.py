@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -190,6 +191,8 @@ def serve(spec, directory, output):
         output.write(json.dumps(foundation.describe()) + "\n")
         output.flush()
     except (FoundationError, OSError, ValueError, subprocess.CalledProcessError) as error:
+        if os.environ.get("FOUNDATION_TRACE"):
+            traceback.print_exc()
         print(f"foundation: {error}", file=sys.stderr)
         output.write(json.dumps({"ready": False, "error": str(error)}) + "\n")
         output.flush()

@@ -84,6 +84,7 @@ class Instance:
         self.write("etc/hosts", f"127.0.0.1 localhost {host}\n")
         deployment = self.key[: -len(self.name) - 1] if self.key.endswith("/" + self.name) else "-"
         self.write("var/lib/foundation/instance", f"{deployment} {self.name}\n")
+        self.write("var/lib/foundation/bootstrap", "true\n" if self.spec.get("bootstrap", True) else "false\n")
         self.write("var/lib/foundation/journal", "")
         self.write("var/lib/foundation/journal.sh", template.JOURNAL)
         self.write("var/lib/foundation/exec", template.EXEC, 0o755)

@@ -15,8 +15,7 @@ import os
 import shlex
 import shutil
 
-SCRIPTS = ("metadata", "pre-backup-lock", "backup", "post-backup-unlock",
-           "pre-restore-lock", "restore", "post-restore-unlock")
+import tree
 
 
 def write_job(vcap, name, job):
@@ -90,7 +89,7 @@ def script_text(job, script, value):
 
 
 def write_file(path, content):
-    """Content is text, or {"text"|"size"|"mode"|"symlink"|"dir"}; a size gives repeatable random bytes."""
+    """Content is text, or {"text"|"size"|"tree"|"symlink"|"dir", "mode"}; size and tree are repeatable."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if isinstance(content, str):
         content = {"text": content}
@@ -99,7 +98,9 @@ def write_file(path, content):
     if "symlink" in content:
         os.symlink(content["symlink"], path)
         return
-    if content.get("dir"):
+    if "tree" in content:
+        tree.make(path, **content["tree"])
+    elif content.get("dir"):
         os.makedirs(path, exist_ok=True)
     elif "size" in content:
         import random

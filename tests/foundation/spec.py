@@ -18,7 +18,7 @@ HOST = INSTANCE | {"name", "login", "key_type"}
 JOB = {"release", "properties", "scripts", "files", "linked", "addon"}
 DIRECTOR = {"auth", "username", "password", "client", "secret", "token_type", "token_seconds", "token_uses", "prefix",
             "uaa_url", "tasks", "port"}
-STORE = {"name", "buckets", "tls", "region", "users"}
+STORE = {"name", "buckets", "tls", "region", "users", "object_lock"}
 
 
 def complete(given):

@@ -1,9 +1,9 @@
 """One S3 store: a real server (versitygw) on a directory of its own, buckets, users, and a fault proxy."""
 
+import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 
@@ -41,6 +41,7 @@ class Store:
             user.setdefault("secret_access_key", f"secret-of-{user['access_key_id']}")
             if user.setdefault("role", "none") not in ROLES:
                 raise FoundationError(f"role is one of {', '.join(ROLES)}, not {user['role']}")
+        self.object_lock = spec.get("object_lock", False)
         self.port = free_port()
         self.proxy = None
 
@@ -53,9 +54,13 @@ class Store:
                     for user in self.users}
         with open(f"{iam}/users.json", "w") as file:
             json.dump({"accessAccounts": accounts}, file)
+        if self.object_lock:
+            os.makedirs(f"{self.directory}/versions")
         extra = [] if _has_attributes(data) else ["--sidecar", f"{self.directory}/attributes"]
         if extra:
             os.makedirs(extra[1])
+        if self.object_lock:
+            extra += ["--versioning-dir", f"{self.directory}/versions"]
         for attempt in range(3):
             with open(f"{self.directory}/server.log", "ab") as log:
                 self.process = subprocess.Popen(
@@ -71,7 +76,8 @@ class Store:
         self.proxy = Proxy(self.port, self.authority if self.tls else None)
         client = S3Client(f"http://127.0.0.1:{self.port}", self.key, self.secret, self.region)
         for bucket in self.buckets:
-            self._must(client.request("PUT", f"/{bucket}"), f"create bucket {bucket}")
+            lock = {"x-amz-bucket-object-lock-enabled": "true"} if self.object_lock else {}
+            self._must(client.request("PUT", f"/{bucket}", headers=lock), f"create bucket {bucket}")
             statements = [self._statement(bucket, user, actions, place)
                           for user in self.users
                           for actions, place in zip(ROLES[user["role"]], ("/*", "")) if actions]
@@ -92,10 +98,12 @@ class Store:
     def _wait(self):
         end = time.monotonic() + 20
         while time.monotonic() < end and self.process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            try:  # an answer, not only a connection
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+                connection.request("GET", "/")
+                connection.getresponse().read()
                 return True
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
         return False
 
