@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import sandbox  # noqa: E402
+import template  # noqa: E402
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ENVIRONMENT = {
@@ -42,6 +43,9 @@ def build_root(root, journal):
                          ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):
         os.symlink(target, f"{root}/dev/{link}")
     sandbox.mount("proc", f"{root}/proc", "proc", sandbox.MS_NOSUID | sandbox.MS_NODEV)
+    for name in template.ETC_SHOWN:
+        if os.path.isdir(f"/etc/{name}"):
+            sandbox.bind(f"/etc/{name}", f"{root}/etc/{name}", read_only=True)
     sandbox.bind(journal, f"{root}/var/lib/foundation/journal")
     os.makedirs(f"{root}/.outside", exist_ok=True)
     sandbox.pivot_root(root, f"{root}/.outside")

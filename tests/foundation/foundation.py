@@ -9,6 +9,8 @@ README.md beside this file says what the spec, the ready line and the control ve
 """
 
 import argparse
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -208,6 +210,23 @@ def wait_for_end_of_input():
         pass
 
 
+def temporary_directory():
+    """A new one, held by a lock; those of foundations that were killed are removed first."""
+    place = tempfile.gettempdir()
+    for old in glob.glob(f"{place}/foundation-*/lock"):
+        try:
+            with open(old) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.path.getmtime(old) > 60:
+                    shutil.rmtree(os.path.dirname(old), ignore_errors=True)
+        except OSError:
+            pass
+    directory = tempfile.mkdtemp(prefix="foundation-", dir=place)
+    handle = os.open(f"{directory}/lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # until the last process that inherited it ends
+    return directory
+
+
 def serve_in_namespaces(arguments):
     if os.geteuid() != 0:
         os.execvp("sudo", ["sudo", "-n", sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
@@ -233,8 +252,10 @@ def serve_in_namespaces(arguments):
         print(f"foundation: {error}", file=sys.stderr)
         print(json.dumps({"ready": False, "error": str(error)}), flush=True)
         return 1
-    directory = arguments.dir or tempfile.mkdtemp(prefix="foundation-")
-    os.makedirs(directory, exist_ok=True)
+    if arguments.dir:
+        os.makedirs(arguments.dir, exist_ok=True)
+    directory = arguments.dir or temporary_directory()
+    os.chmod(directory, 0o755)
     directory = os.path.realpath(directory)
     os.umask(0o022)
     sandbox.unshare(sandbox.CLONE_NEWNS | sandbox.CLONE_NEWPID)
@@ -245,7 +266,7 @@ def serve_in_namespaces(arguments):
         return serve(spec, directory, sys.stdout)
 
     pid = sandbox.fork_init(work)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: sandbox.kill_quietly(pid, signal.SIGTERM))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _pid, status = os.waitpid(pid, 0)
     if not arguments.dir:

@@ -111,7 +111,7 @@ class Instance:
 
     def inside(self, path):
         """Where a path of the instance lies outside of it (links are not followed)."""
-        clean = os.path.normpath("/" + path)
+        clean = os.path.normpath("/" + path.lstrip("/"))
         if clean.startswith("/var/vcap/jobs/"):  # the one link that is always there
             parts = clean.split("/")
             place = f"{self.vcap}/jobs/{parts[4]}"
@@ -141,7 +141,7 @@ class Instance:
         ours, theirs = socket.socketpair()
         self.replies, self.sequence, self.calls = {}, 0, threading.Condition()
         self.agent = subprocess.Popen([sys.executable, "-I", "-S", f"{HERE}/agent.py", str(theirs.fileno())],
-                                      pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+                                      pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
         theirs.close()
         self.channel = ours.makefile("rwb")
         self._socket = ours

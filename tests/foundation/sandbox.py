@@ -68,6 +68,13 @@ def die_with_parent(expected_parent=None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_quietly(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
 def fork_init(work):
     """Fork the first process of a new PID namespace (unshared before) and return its pid.
 
@@ -89,8 +96,8 @@ def fork_init(work):
 
             traceback.print_exc()
         os._exit(code)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: os.kill(worker, received))
+    signal.signal(signal.SIGTERM, lambda *_: kill_quietly(worker, signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             ended, status = os.wait()

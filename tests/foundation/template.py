@@ -5,11 +5,12 @@ journal functions. Text only; instance.py puts it in place.
 import os
 import shutil
 
+# Never changed by what runs on an instance, so the machine's own are shown, read-only.
+ETC_SHOWN = ("alternatives", "ld.so.conf.d", "perl", "security", "skel", "ssl")
 ETC_COPIED = (
-    "alternatives", "bash.bashrc", "debian_version", "default", "environment", "gai.conf", "host.conf",
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias", "localtime", "login.defs",
-    "nsswitch.conf", "os-release", "perl", "profile", "protocols", "security", "services", "shells",
-    "skel", "timezone", "ssl/openssl.cnf",
+    "bash.bashrc", "debian_version", "default/useradd", "environment", "gai.conf", "host.conf", "ld.so.cache",
+    "ld.so.conf", "locale.alias", "localtime", "login.defs", "nsswitch.conf", "os-release", "profile", "protocols",
+    "services", "shells", "timezone",
 )
 PAM = "auth sufficient pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
 SUDOERS = """Defaults env_reset
@@ -119,13 +120,12 @@ exec bash -c "$command"
 def make_etc(target):
     """A small /etc: what logins, sudo, useradd and the usual tools read, and nothing of this machine's."""
     os.makedirs(f"{target}/ssh", mode=0o755)
+    for name in ETC_SHOWN:
+        os.makedirs(f"{target}/{name}")
     for name in ETC_COPIED:
-        source = f"/etc/{name}"
-        if os.path.isdir(source) and not os.path.islink(source):
-            shutil.copytree(source, f"{target}/{name}", symlinks=True, ignore_dangling_symlinks=True)
-        elif os.path.lexists(source):
+        if os.path.exists(f"/etc/{name}"):
             os.makedirs(os.path.dirname(f"{target}/{name}"), exist_ok=True)
-            shutil.copy2(source, f"{target}/{name}", follow_symlinks=name == "localtime")
+            shutil.copy2(f"/etc/{name}", f"{target}/{name}")
     users = _system_lines("/etc/passwd") + ["vcap:x:1000:1000:BOSH System User:/home/vcap:/bin/bash"]
     groups = _system_lines("/etc/group") + ["vcap:x:1000:", "bosh_sudoers:x:1001:", "bosh_sshers:x:1002:"]
     if not any(line.startswith("sshd:") for line in users):
