@@ -15,6 +15,7 @@ pub mod id;
 pub mod index;
 pub mod pipeline;
 pub mod reader;
+pub mod recovery;
 pub mod run;
 pub mod seal;
 pub mod sign;

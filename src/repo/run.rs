@@ -13,6 +13,7 @@ use super::chain::{Chain, NewChain};
 use super::format::{Build, ComponentRecord, FORMAT, KEYS_LIMIT, Manifest, Outcome, Signed};
 use super::id::{BackupId, ComponentName};
 use super::pipeline::{Added, Pipeline};
+use super::recovery::store_recovery_files;
 use super::sign::Signers;
 use super::writer::{ArtifactName, ArtifactWriter};
 use super::{Error, Settings};
@@ -108,6 +109,7 @@ impl Run {
                 (new.chain, None, Some(reason), Vec::new())
             }
         };
+        store_recovery_files(&copies, &bridge)?;
         let pipeline = Pipeline::start(
             Arc::clone(&copies),
             bridge.clone(),

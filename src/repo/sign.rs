@@ -77,6 +77,11 @@ impl WorkerIdentity {
         public.to_openssh().unwrap_or_default()
     }
 
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> String {
+        self.key.public_key().fingerprint(HashAlg::Sha256).to_string()
+    }
+
     /// Signs a manifest's first line.
     ///
     /// # Errors
