@@ -25,4 +25,5 @@ pub mod monitor;
 pub mod remote;
 pub mod secret;
 pub mod shutdown;
+pub mod ssh;
 pub mod store;
