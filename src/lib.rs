@@ -28,4 +28,5 @@ pub mod remote;
 pub mod repo;
 pub mod secret;
 pub mod shutdown;
+pub mod ssh;
 pub mod store;
