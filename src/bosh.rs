@@ -10,6 +10,7 @@ mod access;
 mod access_tests;
 mod address;
 mod auth;
+mod cleanup;
 mod error;
 mod parallel;
 mod target;
@@ -22,9 +23,10 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-pub use access::{Access, Failures, Host, SshAccess, UserName, cleanup_leftovers, user_name};
+pub use access::{Access, Host, SshAccess, UserName, user_name};
 pub use address::Address;
-pub use error::Error;
+pub use cleanup::cleanup_leftovers;
+pub use error::{Error, Failures};
 pub use types::{Deployment, Info, NameVersion, SshHost, SshTarget, Vm};
 
 use crate::http::{self, Client, Request, Response, Url, Wait};

@@ -1,18 +1,17 @@
 //! SSH access to a deployment's instances: a user of ours on every one of them, and its removal.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::host_key;
+use super::cleanup::Cleaner;
 use super::parallel::each;
-use super::{Address, Director, Error, SshHost, SshTarget, Vm};
+use super::{Address, Director, Error, Failures, SshHost, SshTarget, Vm};
 use crate::http::Wait;
-use crate::shutdown::Stopped;
 
 /// How every user of ours begins: agents only remove users that begin with `bosh_`; the digits
 /// tell ours from bbr's and the operators'.
-const PREFIX: &str = "bosh_1feb0a7";
+pub(super) const PREFIX: &str = "bosh_1feb0a7";
 
 /// A user name as `bbr` makes it: `bosh_` and 15 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,33 +67,6 @@ pub struct Access {
     pub missing: Vec<String>,
 }
 
-/// Errors, the first cause first; never empty as an `Err`.
-#[derive(Debug)]
-pub struct Failures(pub Vec<Error>);
-
-impl fmt::Display for Failures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, error) in self.0.iter().enumerate() {
-            let separator = if number == 0 { "" } else { "; " };
-            write!(f, "{separator}{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Failures {}
-
-impl Failures {
-    /// Whether a signal is all that went wrong.
-    pub fn stopped(&self) -> Option<Stopped> {
-        let all = self
-            .0
-            .iter()
-            .all(|error| matches!(error, Error::Stopped(_)));
-        all.then_some(Stopped)
-    }
-}
-
 /// One user on a deployment's instances, for one run.
 ///
 /// It remembers every group where the user may exist, also one whose setup failed half-way.
@@ -107,6 +79,8 @@ pub struct SshAccess {
     public_key: String,
     /// Groups whose setup was begun and whose clean-up is not known to be done.
     open: Mutex<BTreeSet<SshTarget>>,
+    /// The instances of those groups, for the day when one of them does not answer.
+    members: Mutex<BTreeMap<SshTarget, BTreeSet<String>>>,
 }
 
 impl SshAccess {
@@ -123,6 +97,7 @@ impl SshAccess {
             user,
             public_key: public_key.into(),
             open: Mutex::default(),
+            members: Mutex::default(),
         }
     }
 
@@ -166,31 +141,44 @@ impl SshAccess {
     /// failed is tried again by the next call. A group that no longer exists is clean.
     ///
     /// # Errors
-    /// All that went wrong, every group tried.
+    /// All that went wrong, everything tried.
     pub fn cleanup(&self, parallel: usize, wait: &Wait) -> Result<(), Failures> {
-        let targets: Vec<_> = self.lock().iter().cloned().collect();
-        let pattern = self.user.pattern();
-        let clean = |target: &SshTarget| {
-            clean(&self.director, &self.deployment, target, &pattern, wait)?;
-            self.lock().remove(target);
-            Ok(())
+        let targets = self.left();
+        let none = BTreeSet::new();
+        let members = lock(&self.members).clone();
+        let cleaner = Cleaner {
+            director: &self.director,
+            deployment: &self.deployment,
+            pattern: &self.user.pattern(),
+            parallel,
+            wait,
         };
-        all(each(parallel, &targets, |_| false, clean))
+        let clean = |target: &SshTarget| {
+            let left = cleaner.clean(target, members.get(target).unwrap_or(&none));
+            let mut open = lock(&self.open);
+            open.remove(target);
+            open.extend(left.iter().map(|(target, _)| target.clone()));
+            left
+        };
+        Failures::of_cleanup(each(parallel, &targets, |_| false, clean))
     }
 
-    /// The groups where the user may still exist.
+    /// Where the user may still exist: groups, or single instances where more is known.
     pub fn left(&self) -> Vec<SshTarget> {
-        self.lock().iter().cloned().collect()
+        lock(&self.open).iter().cloned().collect()
     }
 
     fn open_group(&self, target: &SshTarget, vms: &[Vm], wait: &Wait) -> Result<Vec<Host>, Error> {
-        self.lock().insert(target.clone());
+        let of_group = |vm: &&Vm| vm.group == target.group && target.id.is_none();
+        let ids = vms.iter().filter(of_group).map(|vm| vm.id.clone());
+        lock(&self.members).insert(target.clone(), ids.collect());
+        lock(&self.open).insert(target.clone());
         let set_up =
             self.director
                 .ssh_setup(&self.deployment, target, &self.user, &self.public_key, wait);
         let found = set_up.inspect_err(|error| {
             if error.nothing_was_done() {
-                self.lock().remove(target);
+                lock(&self.open).remove(target);
             }
         })?;
         if found.is_empty() {
@@ -203,58 +191,14 @@ impl SshAccess {
         let group = &target.group;
         found.iter().map(|found| host(group, found, vms)).collect()
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<SshTarget>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Removes every user of ours, of whatever run, from the groups of the VM list. Runs that are
-/// still under way lose their access.
-///
-/// # Errors
-/// All that went wrong, every group tried.
-pub fn cleanup_leftovers(
-    director: &Director,
-    deployment: &str,
-    vms: &[Vm],
-    parallel: usize,
-    wait: &Wait,
-) -> Result<(), Failures> {
-    let groups: BTreeSet<&str> = vms.iter().map(|vm| vm.group.as_str()).collect();
-    let targets: Vec<_> = groups.into_iter().map(target).collect();
-    let pattern = format!("^{PREFIX}");
-    let clean = |target: &Result<SshTarget, Error>| match target {
-        Ok(target) => clean(director, deployment, target, &pattern, wait),
-        Err(error) => Err(Error::Instances(error.to_string())),
-    };
-    all(each(parallel, &targets, |_| false, clean))
-}
-
-fn clean(
-    director: &Director,
-    deployment: &str,
-    target: &SshTarget,
-    pattern: &str,
-    wait: &Wait,
-) -> Result<(), Error> {
-    match director.ssh_cleanup(deployment, target, pattern, wait) {
-        Err(Error::UnknownDeployment { .. }) => Ok(()),
-        outcome => outcome,
-    }
-}
-
-fn all(outcomes: Vec<Result<(), Error>>) -> Result<(), Failures> {
-    let errors: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Failures(errors))
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A group of the VM list as a target: `group`, or `group/id`.
-fn target(name: &str) -> Result<SshTarget, Error> {
+pub(super) fn target(name: &str) -> Result<SshTarget, Error> {
     let parts: Vec<&str> = name.split('/').collect();
     match parts[..] {
         [group] if !group.is_empty() => Ok(SshTarget::group(group)),

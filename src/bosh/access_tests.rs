@@ -23,7 +23,17 @@ struct State {
     tasks: Vec<(&'static str, Value)>,
     bodies: Vec<Value>,
     cleanups_fail: bool,
+    /// Instances (by id) that do not answer a clean-up.
+    silent: Vec<String>,
     poll_refused: bool,
+}
+
+impl State {
+    fn is_silent(&self, ids: &Value) -> bool {
+        let asked = ids.as_array().unwrap();
+        let silent = |id: &String| asked.is_empty() || asked.contains(&json!(id));
+        self.silent.iter().any(silent)
+    }
 }
 
 struct Fake {
@@ -78,7 +88,7 @@ fn reply(state: &mut State, setup: &Setup, asked: &Asked) -> Reply {
             let user = body["params"]["user"].as_str().unwrap();
             state.users.insert((group.clone(), user.to_owned()));
             state.tasks.push(setup(&group));
-        } else if state.cleanups_fail {
+        } else if state.cleanups_fail || state.is_silent(&body["target"]["ids"]) {
             state.tasks.push(("error", Value::Null));
         } else {
             let pattern = body["params"]["user_regex"].as_str().unwrap();
@@ -179,21 +189,6 @@ fn all_groups_are_opened_whole_and_cleaned_whole() {
 }
 
 #[test]
-fn groups_are_opened_side_by_side() {
-    let slow = Fake::new(one_each);
-    let names = ["a", "b", "c", "d"];
-    let access = slow.access();
-    // Each takes at least the two looks' connections; what counts is that threads may meet.
-    access.open(&groups(&names), 4, &soon()).unwrap();
-    assert!(
-        slow.server.connections() > 1,
-        "one connection would mean one after another"
-    );
-    access.cleanup(4, &soon()).unwrap();
-    assert!(slow.users().is_empty());
-}
-
-#[test]
 fn a_group_that_failed_half_way_is_cleaned_too() {
     let fake = Fake::new(|group| match group {
         "g2" => ("error", Value::Null),
@@ -260,6 +255,32 @@ fn every_failed_clean_up_is_told_and_tried_again() {
     fake.state.lock().unwrap().cleanups_fail = false;
     access.cleanup(3, &soon()).unwrap();
     assert!(fake.users().is_empty());
+}
+
+#[test]
+fn one_silent_agent_does_not_keep_the_others_users() {
+    let fake = Fake::new(|_| {
+        let hosts = ["u0", "u1", "u2"].map(|id| found(id, "10.0.0.5"));
+        ("done", json!(hosts))
+    });
+    let access = fake.access();
+    let vms: Vec<Vm> = (0..3).map(|n| vm("g", &format!("u{n}"), Some(n))).collect();
+    access.open(&vms, 2, &soon()).unwrap();
+    fake.state.lock().unwrap().silent = vec!["u1".to_owned()];
+    let failures = access.cleanup(2, &soon()).unwrap_err();
+    assert!(
+        failures
+            .to_string()
+            .contains("removing the SSH users from `g/u1`"),
+        "{failures}"
+    );
+    assert_eq!(failures.0.len(), 1);
+    assert_eq!(access.left(), [SshTarget::instance("g", "u1")]);
+    let failures = cleanup_leftovers(&director(&fake.server), "dep", &vms, 2, &soon());
+    assert_eq!(failures.unwrap_err().0.len(), 1);
+    fake.state.lock().unwrap().silent.clear();
+    access.cleanup(2, &soon()).unwrap();
+    assert!(access.left().is_empty());
 }
 
 #[test]

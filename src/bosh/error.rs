@@ -1,5 +1,8 @@
 //! What can go wrong between us and a Director.
 
+use std::fmt;
+
+use super::SshTarget;
 use crate::http;
 use crate::shutdown::Stopped;
 
@@ -163,5 +166,41 @@ impl From<http::Error> for Error {
             http::Error::Stopped(stopped) => Self::Stopped(stopped),
             other => Self::Http(other),
         }
+    }
+}
+
+/// Errors, the first cause first; never empty as an `Err`.
+#[derive(Debug)]
+pub struct Failures(pub Vec<Error>);
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failures {}
+
+impl Failures {
+    pub(super) fn of_cleanup(left: Vec<Vec<(SshTarget, Error)>>) -> Result<(), Self> {
+        let errors: Vec<_> = left.into_iter().flatten().map(|(_, error)| error).collect();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(errors))
+        }
+    }
+
+    /// Whether a signal is all that went wrong.
+    pub fn stopped(&self) -> Option<Stopped> {
+        let all = self
+            .0
+            .iter()
+            .all(|error| matches!(error, Error::Stopped(_)));
+        all.then_some(Stopped)
     }
 }

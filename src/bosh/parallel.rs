@@ -33,3 +33,29 @@ pub(super) fn each<'i, T: Sync, R: Send>(
     });
     outcomes.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn items_are_worked_on_side_by_side_and_none_is_forgotten() {
+        let all = Barrier::new(3);
+        let work = |item: &usize| {
+            all.wait();
+            *item
+        };
+        let mut outcomes = each(3, &[1, 2, 3, 4, 5, 6], |_| false, work);
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, [1, 2, 3, 4, 5, 6]);
+        assert!(each(0, &[0; 0], |_| false, |item: &i32| *item).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_begun_after_a_stop() {
+        let outcomes = each(1, &[1, 2, 3], |outcome| *outcome == 2, |item: &i32| *item);
+        assert_eq!(outcomes, [1, 2]);
+    }
+}
