@@ -86,7 +86,12 @@ struct Access {
 
 impl Foundation {
     /// Nothing is sent yet.
-    pub fn new(settings: Settings, tool_version: &str, monitor: Arc<dyn Monitor>, mask: Arc<Mask>) -> Self {
+    pub fn new(
+        settings: Settings,
+        tool_version: &str,
+        monitor: Arc<dyn Monitor>,
+        mask: Arc<Mask>,
+    ) -> Self {
         Self {
             settings,
             tool_version: tool_version.to_owned(),
@@ -163,13 +168,22 @@ impl Foundation {
         let manifest = director.manifest(name, &wait)?;
         // A manifest that cannot be read ends the run before any user is set up.
         bbr::check_manifest(&manifest).map_err(|problem| {
-            Error::Settings(format!("the manifest of deployment {name} cannot be used: {problem}"))
+            Error::Settings(format!(
+                "the manifest of deployment {name} cannot be used: {problem}"
+            ))
         })?;
-        let (private_key, public_key) = ssh::generate_key().map_err(|error| Error::Settings(error.to_string()))?;
+        let (private_key, public_key) =
+            ssh::generate_key().map_err(|error| Error::Settings(error.to_string()))?;
         self.mask.add(private_key.expose());
         let mut random = [0; 4];
-        getrandom::fill(&mut random).map_err(|error| Error::Settings(format!("no random bytes: {error}")))?;
-        let ssh = bosh::SshAccess::new(Arc::clone(&director), name, bosh::user_name(random), public_key);
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Settings(format!("no random bytes: {error}")))?;
+        let ssh = bosh::SshAccess::new(
+            Arc::clone(&director),
+            name,
+            bosh::user_name(random),
+            public_key,
+        );
         let parallel = self.settings.limits.parallel;
         let access = Access {
             ssh,
@@ -204,9 +218,10 @@ impl Foundation {
         shutdown: &Shutdown,
     ) -> Result<Vec<bbr::Host>, Error> {
         let access = reached.access.as_ref().expect("a deployment has an access");
-        let opened = access
-            .ssh
-            .open(&access.vms, access.parallel, &http::Wait::unless(shutdown))?;
+        let opened =
+            access
+                .ssh
+                .open(&access.vms, access.parallel, &http::Wait::unless(shutdown))?;
         if !opened.missing.is_empty() {
             self.monitor.warn(&format!(
                 "{}: the Director gave no SSH access to {}; they are not backed up",
@@ -214,7 +229,11 @@ impl Foundation {
                 opened.missing.join(", ")
             ));
         }
-        let proxy = self.settings.bosh.as_ref().and_then(|bosh| bosh.proxy.as_ref());
+        let proxy = self
+            .settings
+            .bosh
+            .as_ref()
+            .and_then(|bosh| bosh.proxy.as_ref());
         let route = self.route(proxy)?;
         let user = access.ssh.user().as_str();
         let connect = |host: &bosh::Host| {
@@ -223,7 +242,8 @@ impl Foundation {
                 message: error.to_string(),
             })?;
             let address = ssh::Address::new(host.address.host.clone(), host.address.port);
-            let mut settings = ssh::Settings::new(host.name(), address, user, private_key.clone(), key);
+            let mut settings =
+                ssh::Settings::new(host.name(), address, user, private_key.clone(), key);
             settings.route = route.clone();
             self.limit(&mut settings);
             let session = ssh::Session::connect(settings, Arc::clone(&self.monitor), shutdown)?;
@@ -243,7 +263,11 @@ impl Foundation {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(hosts) } else { Err(Error::Remote(errors)) }
+        if errors.is_empty() {
+            Ok(hosts)
+        } else {
+            Err(Error::Remote(errors))
+        }
     }
 
     fn limit(&self, settings: &mut ssh::Settings) {
@@ -321,7 +345,7 @@ impl Foundation {
                 },
             ),
         };
-        let route = ssh::Route::new(url, options, Arc::clone(&self.monitor))
+        let route = ssh::Route::open(url, options, Arc::clone(&self.monitor))
             .map_err(|error| Error::Settings(format!("bosh.all_proxy: {error}")))?;
         *kept = Some(route.clone());
         Ok(Some(route))
@@ -345,7 +369,12 @@ impl Reached {
             Ok(()) => Vec::new(),
             Err(bosh::Failures(errors)) => errors
                 .iter()
-                .map(|error| format!("SSH user {} may remain: {error}", access.ssh.user().as_str()))
+                .map(|error| {
+                    format!(
+                        "SSH user {} may remain: {error}",
+                        access.ssh.user().as_str()
+                    )
+                })
                 .collect(),
         }
     }
@@ -356,8 +385,13 @@ impl Reached {
             return Vec::new();
         };
         let wait = http::Wait::at_most(CLEANUP_TIME);
-        let removed =
-            bosh::cleanup_leftovers(&access.director, &access.deployment, &access.vms, access.parallel, &wait);
+        let removed = bosh::cleanup_leftovers(
+            &access.director,
+            &access.deployment,
+            &access.vms,
+            access.parallel,
+            &wait,
+        );
         match removed {
             Ok(()) => Vec::new(),
             Err(bosh::Failures(errors)) => errors
@@ -369,7 +403,9 @@ impl Reached {
 
     /// The user of this run, which a search for left-over users must not count.
     pub fn user(&self) -> Option<&str> {
-        self.access.as_ref().map(|access| access.ssh.user().as_str())
+        self.access
+            .as_ref()
+            .map(|access| access.ssh.user().as_str())
     }
 }
 
@@ -389,7 +425,11 @@ fn exactly(line: &str) -> Result<ssh::HostKeyPolicy, Error> {
 }
 
 fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 fn sentences(errors: &[crate::remote::Error]) -> String {
@@ -398,7 +438,11 @@ fn sentences(errors: &[crate::remote::Error]) -> String {
 }
 
 /// Does the same with each item, at most `parallel` at a time; results in the items' order.
-fn side_by_side<T: Sync, R: Send>(items: &[T], parallel: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    parallel: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -408,7 +452,9 @@ fn side_by_side<T: Sync, R: Send>(items: &[T], parallel: usize, work: impl Fn(&T
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { return };
                     let result = work(item);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((at, result));
                 }
             });
         }

@@ -188,6 +188,22 @@ pub struct Build {
     pub name: Option<String>,
 }
 
+impl Build {
+    /// `team/pipeline/job #name`, as far as known.
+    pub fn shown(&self) -> String {
+        let path: Vec<&str> = [&self.team, &self.pipeline, &self.job]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        match (&self.name, path.is_empty()) {
+            (_, true) => self.atc.clone(),
+            (Some(name), false) => format!("{} #{name}", path.join("/")),
+            (None, false) => path.join("/"),
+        }
+    }
+}
+
 /// All committed backups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -235,4 +251,77 @@ pub struct Fetched {
     pub bytes: u64,
     /// How long.
     pub took: Duration,
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A backup with something in every field.
+    pub(crate) fn sample() -> Backup {
+        let finished = crate::clock::parse_compact("20261122T010203Z").unwrap();
+        let artifact = |name: &str, files, bytes, run| Artifact {
+            name: name.to_owned(),
+            files,
+            bytes,
+            run,
+        };
+        let phases = [("check", 9), ("lock", 1), ("backup", 3), ("unlock", 1)];
+        Backup {
+            id: "20261122T010203Z-7f3a09bc".to_owned(),
+            foundation: "prod-east".to_owned(),
+            started: finished - Duration::from_secs(64),
+            finished,
+            components: vec![
+                Component {
+                    name: "director".to_owned(),
+                    phases: phases
+                        .iter()
+                        .map(|(name, seconds)| Phase {
+                            name: (*name).to_owned(),
+                            took: Duration::from_secs(*seconds),
+                        })
+                        .collect(),
+                    artifacts: vec![
+                        artifact(
+                            "bosh-0-blobstore.tar",
+                            1312,
+                            1_288_490_189,
+                            Some(ArtifactRun {
+                                changed_bytes: 12 << 20,
+                                stored_bytes: 8 << 20,
+                                took: Duration::from_millis(5100),
+                            }),
+                        ),
+                        artifact("bosh-0-postgres.tar", 3, 52 << 10, None),
+                    ],
+                },
+                Component {
+                    name: "tas".to_owned(),
+                    phases: Vec::new(),
+                    artifacts: vec![artifact("mysql-0-mysql-restore.tar", 1, 32 << 10, None)],
+                },
+            ],
+            drained_bytes: 1_288_490_189,
+            changed_bytes: 12 << 20,
+            stored_bytes: 8 << 20,
+            new_objects: 41,
+            copies: vec!["dc2".to_owned(), "nas".to_owned()],
+            stores: 2,
+            base: Some("20261121T010203Z-00000000".to_owned()),
+            full_because: None,
+            chain: "5f2c9a1e0b7d4c38".to_owned(),
+            origin: Origin::Signed("ssh-ed25519 AAAA".to_owned()),
+            release: "lifeboat 0.1.0".to_owned(),
+            build: Some(Build {
+                atc: "https://ci.example.com".to_owned(),
+                id: Some("4711".to_owned()),
+                team: Some("main".to_owned()),
+                pipeline: Some("backup".to_owned()),
+                job: Some("nightly".to_owned()),
+                name: Some("7".to_owned()),
+            }),
+            repeated: false,
+        }
+    }
 }

@@ -184,9 +184,14 @@ impl<R: Read> TarReader<R> {
     }
 
     fn skip(&mut self) -> io::Result<()> {
-        let content = io::copy(&mut (&mut self.inner).take(self.content_left), &mut io::sink())?;
+        let content = io::copy(
+            &mut (&mut self.inner).take(self.content_left),
+            &mut io::sink(),
+        )?;
         let mut padding = Vec::new();
-        (&mut self.inner).take(self.padding_left).read_to_end(&mut padding)?;
+        (&mut self.inner)
+            .take(self.padding_left)
+            .read_to_end(&mut padding)?;
         if content != self.content_left || padding.len() as u64 != self.padding_left {
             return Err(bad("ends inside an entry"));
         }

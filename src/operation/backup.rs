@@ -32,9 +32,19 @@ const MOST_OF_BUILD: usize = 50;
 ///
 /// # Errors
 /// A [`Failure`] that says in what state things are.
-pub fn backup(context: &Context, settings: &Settings, components: &[Component]) -> Result<report::Backup> {
-    ensure!(!components.is_empty(), "backup: name at least one component");
-    let names = components.iter().map(component_name).collect::<Result<Vec<_>>>()?;
+pub fn backup(
+    context: &Context,
+    settings: &Settings,
+    components: &[Component],
+) -> Result<report::Backup> {
+    ensure!(
+        !components.is_empty(),
+        "backup: name at least one component"
+    );
+    let names = components
+        .iter()
+        .map(component_name)
+        .collect::<Result<Vec<_>>>()?;
     let plans = plans(settings, components)?;
     let stores = Stores::open(context, settings)?;
     stores.probe(context)?;
@@ -115,15 +125,21 @@ pub(super) fn mark(context: &Context, settings: &Settings) -> Result<bbr::Mark> 
 }
 
 /// Reaches and checks all components; when one fails, none is taken.
-fn open_all(context: &Context, foundation: &Foundation, plans: Vec<Plan>, mark: &bbr::Mark) -> Result<Vec<Live>> {
+fn open_all(
+    context: &Context,
+    foundation: &Foundation,
+    plans: Vec<Plan>,
+    mark: &bbr::Mark,
+) -> Result<Vec<Live>> {
     let mut live = Vec::new();
     for plan in plans {
         let name = plan.name.clone();
         match Live::open(context, foundation, plan, mark) {
             Ok(component) => {
-                context
-                    .monitor
-                    .info(&format!("{name}: can be backed up: {}", component.summary()));
+                context.monitor.info(&format!(
+                    "{name}: can be backed up: {}",
+                    component.summary()
+                ));
                 live.push(component);
             }
             Err(mut causes) => {
@@ -142,7 +158,9 @@ fn open_all(context: &Context, foundation: &Foundation, plans: Vec<Plan>, mark: 
 }
 
 fn close_all(context: &Context, live: impl IntoIterator<Item = Live>) -> Vec<Error> {
-    live.into_iter().flat_map(|component| component.close(context)).collect()
+    live.into_iter()
+        .flat_map(|component| component.close(context))
+        .collect()
 }
 
 /// What went wrong around a backup that is complete all the same.
@@ -152,7 +170,12 @@ struct Problems {
     may_be_locked: Vec<String>,
 }
 
-fn take_all(context: &Context, settings: &Settings, live: Vec<Live>, to: &Run) -> Result<(Summary, Problems)> {
+fn take_all(
+    context: &Context,
+    settings: &Settings,
+    live: Vec<Live>,
+    to: &Run,
+) -> Result<(Summary, Problems)> {
     let mut problems = Problems::default();
     let mut records = Vec::new();
     let mut drained_bytes = 0;
@@ -179,7 +202,11 @@ fn take_all(context: &Context, settings: &Settings, live: Vec<Live>, to: &Run) -
             },
             mend: Some(format!(
                 "{}lifeboat cleanup {}",
-                if unlocked { "if anything was left behind, " } else { "" },
+                if unlocked {
+                    "if anything was left behind, "
+                } else {
+                    ""
+                },
                 begun.join(" ")
             )),
             may_be_locked: problems.may_be_locked,
@@ -195,7 +222,12 @@ fn take_all(context: &Context, settings: &Settings, live: Vec<Live>, to: &Run) -
 }
 
 /// Chooses the chain; nothing of the foundation is touched yet.
-pub(super) fn begin(context: &Context, settings: &Settings, stores: &Stores, names: &[ComponentName]) -> Result<Run> {
+pub(super) fn begin(
+    context: &Context,
+    settings: &Settings,
+    stores: &Stores,
+    names: &[ComponentName],
+) -> Result<Run> {
     let run = Run::begin(
         stores.repo_settings(settings)?,
         Arc::clone(&stores.copies),
@@ -217,14 +249,21 @@ pub(super) fn commit(
 ) -> Result<report::Backup> {
     let (signed, committed) = run.commit(summary, &*context.clock)?;
     for problem in &committed.without {
-        context.monitor.warn(&format!("this backup is not in every store: {problem}"));
+        context
+            .monitor
+            .warn(&format!("this backup is not in every store: {problem}"));
     }
     let origin = match &signed.signature {
         Some(_) => report::Origin::Signed(stores.own_fingerprint(settings)?),
         None => report::Origin::Unsigned,
     };
     let configured = settings.repository.stores.len();
-    Ok(describe::from_manifest(&signed.manifest, origin, committed.written, configured))
+    Ok(describe::from_manifest(
+        &signed.manifest,
+        origin,
+        committed.written,
+        configured,
+    ))
 }
 
 /// The backup that this build has committed already, if it has: a put that Concourse runs
@@ -244,7 +283,9 @@ pub(super) fn taken_by_this_build(
     let listing = catalogue.list(after.as_ref())?;
     let mut found = None;
     let each = |listed: &repo::catalogue::Listed, believed: Believed| {
-        if is_of_build(&believed.signed.manifest, &build, names) && listed.stores.len() >= stores.copies.min_copies() {
+        if is_of_build(&believed.signed.manifest, &build, names)
+            && listed.stores.len() >= stores.copies.min_copies()
+        {
             found = Some((listed.clone(), believed));
             return ControlFlow::Break(());
         }
@@ -268,7 +309,11 @@ fn is_of_build(manifest: &Manifest, build: &Build, names: &[ComponentName]) -> b
         .build
         .as_ref()
         .is_some_and(|taken| taken.id == build.id && taken.atc == build.atc);
-    let mut taken: Vec<_> = manifest.components.iter().map(|component| &component.name).collect();
+    let mut taken: Vec<_> = manifest
+        .components
+        .iter()
+        .map(|component| &component.name)
+        .collect();
     let mut asked: Vec<_> = names.iter().collect();
     taken.sort();
     asked.sort();

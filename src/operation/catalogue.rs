@@ -20,10 +20,16 @@ use crate::store::Kind;
 pub fn check(context: &Context, settings: &Settings, after: Option<&str>) -> Result<Vec<String>> {
     let stores = Stores::open(context, settings)?;
     // A version that no backup ever had (a cleanup's) asks for everything.
-    let after = after.and_then(|id| backup_id(id).ok()).map(|id| a_day_before(&id));
+    let after = after
+        .and_then(|id| backup_id(id).ok())
+        .map(|id| a_day_before(&id));
     let listing = stores.catalogue().list(after.as_ref())?;
     tell_silent(context, &listing);
-    Ok(listing.backups.iter().map(|listed| listed.id.to_string()).collect())
+    Ok(listing
+        .backups
+        .iter()
+        .map(|listed| listed.id.to_string())
+        .collect())
 }
 
 /// One committed backup, from its manifest alone: no identity, one small read.
@@ -34,7 +40,11 @@ pub fn show(context: &Context, settings: &Settings, id: &str) -> Result<report::
     let stores = Stores::open(context, settings)?;
     let believed = find(&stores, id)?;
     let copies = believed.signed.manifest.stores.clone();
-    Ok(describe::backup(&believed, copies, settings.repository.stores.len()))
+    Ok(describe::backup(
+        &believed,
+        copies,
+        settings.repository.stores.len(),
+    ))
 }
 
 /// All committed backups.
@@ -53,7 +63,8 @@ pub fn list(context: &Context, settings: &Settings) -> Result<report::Listing> {
     let mut unreadable = Vec::new();
     let each = |listed: &repo::catalogue::Listed, believed: Believed| {
         let copies = stores.copies.names_of(listed.stores);
-        all.backups.push(describe::backup(&believed, copies, configured));
+        all.backups
+            .push(describe::backup(&believed, copies, configured));
         ControlFlow::Continue(())
     };
     catalogue.newest_first(&listing, usize::MAX, each, |id, error| {
@@ -73,17 +84,27 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
     let catalogue = stores.catalogue();
     match catalogue.manifest(&id) {
         Ok(believed) => Ok(believed),
-        Err(repo::Error::Store(error)) if error.kind == Kind::NotFound => match catalogue.dropped(&id) {
-            Ok(Some(_)) => bail!("backup {id} of {} was pruned: it is no longer in any store; choose another version", stores.foundation),
-            _ => bail!("there is no backup {id} of {} in any store; `lifeboat list` shows those there are", stores.foundation),
-        },
+        Err(repo::Error::Store(error)) if error.kind == Kind::NotFound => {
+            match catalogue.dropped(&id) {
+                Ok(Some(_)) => bail!(
+                    "backup {id} of {} was pruned: it is no longer in any store; choose another version",
+                    stores.foundation
+                ),
+                _ => bail!(
+                    "there is no backup {id} of {} in any store; `lifeboat list` shows those there are",
+                    stores.foundation
+                ),
+            }
+        }
         Err(error) => Err(error.into()),
     }
 }
 
 fn tell_silent(context: &Context, listing: &Listing) {
     for error in &listing.silent {
-        context.monitor.warn(&format!("{error}; the listing is that of the other stores"));
+        context
+            .monitor
+            .warn(&format!("{error}; the listing is that of the other stores"));
     }
 }
 

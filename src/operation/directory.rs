@@ -14,11 +14,11 @@ use crate::artifact::tar::{EntryKind, TarReader};
 use crate::artifact::{EntrySink, Form};
 use crate::clock;
 use crate::monitor::Meter;
-use crate::report;
 use crate::repo::format::{ArtifactRecord, ComponentRecord};
 use crate::repo::id::ComponentName;
 use crate::repo::run::{Run, Summary};
 use crate::repo::writer::ArtifactName;
+use crate::report;
 use crate::store::is_segment;
 
 /// What a directory that is not flat is called as an artifact.
@@ -118,7 +118,8 @@ impl Reading<'_> {
             .iter()
             .map(|name| {
                 self.context.shutdown.check()?;
-                self.file(&directory.join(name), name).with_context(|| name.clone())
+                self.file(&directory.join(name), name)
+                    .with_context(|| name.clone())
             })
             .collect()
     }
@@ -127,9 +128,10 @@ impl Reading<'_> {
         if name.ends_with(".tar") {
             match self.tar(path, name) {
                 Err(error) if is_no_tar(&error) => {
-                    self.context
-                        .monitor
-                        .warn(&format!("{name} is kept as a plain file: {:#}", error.root_cause()));
+                    self.context.monitor.warn(&format!(
+                        "{name} is kept as a plain file: {:#}",
+                        error.root_cause()
+                    ));
                 }
                 other => return other,
             }

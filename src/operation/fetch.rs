@@ -17,7 +17,7 @@ use super::tree::TreeWriter;
 use super::{Context, describe};
 use crate::artifact::tar::{EntryKind, TarReader};
 use crate::artifact::{Digest, Form};
-use crate::bbr::artifact_metadata::MetadataWriter;
+use crate::bbr::artifact_metadata::{Checksums, MetadataWriter};
 use crate::clock;
 use crate::monitor::Meter;
 use crate::repo::catalogue::Origin;
@@ -46,15 +46,18 @@ pub fn fetch(
     let secret = settings.repository.recovery_identity.as_ref().ok_or_else(|| {
         anyhow!("recovery_identity is missing: what is in a backup can be read with a recovery identity alone")
     })?;
-    let identity = Identity::parse(secret).map_err(|problem| anyhow!("recovery_identity {problem}"))?;
+    let identity =
+        Identity::parse(secret).map_err(|problem| anyhow!("recovery_identity {problem}"))?;
     let stores = Stores::open(context, settings)?;
     let believed = find(&stores, id)?;
     let manifest = &believed.signed.manifest;
     match &believed.origin {
-        Origin::Verified(signer) => context.monitor.info(&format!("backup {id} was signed by {signer}")),
-        Origin::NotVerified => context
+        Origin::Verified(signer) => context
             .monitor
-            .warn(&format!("backup {id}: origin not verified; list the worker's public key in trusted_workers")),
+            .info(&format!("backup {id} was signed by {signer}")),
+        Origin::NotVerified => context.monitor.warn(&format!(
+            "backup {id}: origin not verified; list the worker's public key in trusted_workers"
+        )),
     }
     let fetcher = stores.fetcher();
     let keys = fetcher.keys(manifest, &identity)?;
@@ -74,7 +77,11 @@ pub fn fetch(
         backup: describe::backup(&believed, copies, settings.repository.stores.len()),
         files: fetch.files,
         bytes: fetch.bytes,
-        took: context.clock.now().duration_since(begun).unwrap_or_default(),
+        took: context
+            .clock
+            .now()
+            .duration_since(begun)
+            .unwrap_or_default(),
     })
 }
 
@@ -83,7 +90,10 @@ type Wanted<'a> = (&'a ComponentRecord, Vec<&'a ArtifactRecord>);
 fn wanted<'a>(manifest: &'a Manifest, selection: &Selection) -> Result<Vec<Wanted<'a>>> {
     for asked in &selection.components {
         ensure!(
-            manifest.components.iter().any(|component| component.name.as_str() == asked.to_string()),
+            manifest
+                .components
+                .iter()
+                .any(|component| component.name.as_str() == asked.to_string()),
             "components: backup {} holds no {asked}; it holds {}",
             manifest.id,
             names(manifest)
@@ -101,7 +111,8 @@ fn wanted<'a>(manifest: &'a Manifest, selection: &Selection) -> Result<Vec<Wante
             (component, artifacts)
         })
         .filter(|(component, artifacts)| {
-            let whole = selection.artifacts.is_empty() && selection.wants(component.name.as_str(), "");
+            let whole =
+                selection.artifacts.is_empty() && selection.wants(component.name.as_str(), "");
             whole || !artifacts.is_empty()
         })
         .collect();
@@ -115,7 +126,11 @@ fn wanted<'a>(manifest: &'a Manifest, selection: &Selection) -> Result<Vec<Wante
 }
 
 fn names(manifest: &Manifest) -> String {
-    let names: Vec<_> = manifest.components.iter().map(|component| component.name.as_str()).collect();
+    let names: Vec<_> = manifest
+        .components
+        .iter()
+        .map(|component| component.name.as_str())
+        .collect();
     names.join(", ")
 }
 
@@ -127,7 +142,12 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    fn component(&mut self, component: &ComponentRecord, artifacts: &[&ArtifactRecord], into: &Path) -> Result<()> {
+    fn component(
+        &mut self,
+        component: &ComponentRecord,
+        artifacts: &[&ArtifactRecord],
+        into: &Path,
+    ) -> Result<()> {
         let folder = into.join(component.name.as_str());
         ensure!(
             !folder.exists(),
@@ -135,19 +155,25 @@ impl Fetch<'_> {
             folder.display()
         );
         let parent = folder.parent().unwrap_or(into);
-        std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("{} cannot be made", parent.display()))?;
         let partial = parent.join(format!(
             ".{}.partial",
             folder.file_name().unwrap_or_default().to_string_lossy()
         ));
         if partial.exists() {
-            std::fs::remove_dir_all(&partial)
-                .with_context(|| format!("{} of an earlier try cannot be removed", partial.display()))?;
+            std::fs::remove_dir_all(&partial).with_context(|| {
+                format!("{} of an earlier try cannot be removed", partial.display())
+            })?;
         }
-        std::fs::create_dir(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
-        let written = self.artifacts(component, artifacts, &partial).and_then(|()| {
-            std::fs::rename(&partial, &folder).with_context(|| format!("{} cannot be named", folder.display()))
-        });
+        std::fs::create_dir(&partial)
+            .with_context(|| format!("{} cannot be made", partial.display()))?;
+        let written = self
+            .artifacts(component, artifacts, &partial)
+            .and_then(|()| {
+                std::fs::rename(&partial, &folder)
+                    .with_context(|| format!("{} cannot be named", folder.display()))
+            });
         if written.is_err() {
             // What is half-written must not be taken for an artifact; its error is the news.
             drop(std::fs::remove_dir_all(&partial));
@@ -155,13 +181,22 @@ impl Fetch<'_> {
         written
     }
 
-    fn artifacts(&mut self, component: &ComponentRecord, artifacts: &[&ArtifactRecord], folder: &Path) -> Result<()> {
+    fn artifacts(
+        &mut self,
+        component: &ComponentRecord,
+        artifacts: &[&ArtifactRecord],
+        folder: &Path,
+    ) -> Result<()> {
         let total = artifacts.iter().map(|artifact| artifact.bytes).sum();
-        let meter = self.context.monitor.meter(&format!("fetch {}", component.name), Some(total));
+        let meter = self
+            .context
+            .monitor
+            .meter(&format!("fetch {}", component.name), Some(total));
         let mut metadata = Metadata::begin(component, artifacts, folder)?;
         // bbr's file lists shared artifacts behind those of instances.
-        let (shared, own): (Vec<&ArtifactRecord>, Vec<_>) =
-            artifacts.iter().partition(|artifact| artifact.name.ends_with("-backup-one-restore-all.tar"));
+        let (shared, own): (Vec<&ArtifactRecord>, Vec<_>) = artifacts
+            .iter()
+            .partition(|artifact| artifact.name.ends_with("-backup-one-restore-all.tar"));
         for artifact in own.into_iter().chain(shared) {
             self.context.shutdown.check()?;
             self.artifact(component, artifact, folder, &mut metadata, &meter)
@@ -187,13 +222,18 @@ impl Fetch<'_> {
             self.reader.read(&root, &mut tree)?;
             return tree.finish(&*self.context.monitor);
         }
-        metadata.artifact(root.head.bbr.as_ref())?;
+        let mut sums = metadata.artifact(root.head.bbr.as_ref())?;
         let path = folder.join(&artifact.name);
         let failed = || format!("{} cannot be written", path.display());
         let file = File::create_new(&path).with_context(failed)?;
         let mut out = BufWriter::with_capacity(BUFFER, Counting { to: file, meter });
-        self.reader.write_file(&root, &mut out, &mut |entry| metadata.entry(entry))?;
-        out.flush().with_context(failed)
+        self.reader
+            .write_file(&root, &mut out, &mut |entry| record(sums.as_mut(), entry))?;
+        out.flush().with_context(failed)?;
+        if let Some(sums) = sums {
+            sums.finish()?;
+        }
+        Ok(())
     }
 }
 
@@ -204,55 +244,71 @@ enum Metadata {
 }
 
 impl Metadata {
-    fn begin(component: &ComponentRecord, artifacts: &[&ArtifactRecord], folder: &Path) -> Result<Self> {
-        let brought = component.artifacts.iter().any(|artifact| artifact.name == METADATA);
-        let plain = !artifacts.is_empty() && artifacts.iter().all(|artifact| artifact.form != Form::Tar);
+    fn begin(
+        component: &ComponentRecord,
+        artifacts: &[&ArtifactRecord],
+        folder: &Path,
+    ) -> Result<Self> {
+        let brought = component
+            .artifacts
+            .iter()
+            .any(|artifact| artifact.name == METADATA);
+        let plain =
+            !artifacts.is_empty() && artifacts.iter().all(|artifact| artifact.form != Form::Tar);
         if brought || plain {
             return Ok(Self::Brought);
         }
         let path = folder.join(METADATA);
-        let file = File::create_new(&path).with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self::Made(Box::new(MetadataWriter::new(BufWriter::new(file)))))
+        let file = File::create_new(&path)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(Self::Made(Box::new(MetadataWriter::new(BufWriter::new(
+            file,
+        )))))
     }
 
-    fn artifact(&mut self, name: Option<&BbrName>) -> Result<()> {
+    fn artifact(
+        &mut self,
+        name: Option<&BbrName>,
+    ) -> Result<Option<Checksums<'_, BufWriter<File>>>> {
         let (Self::Made(writer), Some(name)) = (self, name) else {
-            return Ok(());
+            return Ok(None);
         };
-        match name {
-            BbrName::Instance { instance, index, job } => writer.instance_artifact(instance, index, job)?,
+        Ok(Some(match name {
+            BbrName::Instance {
+                instance,
+                index,
+                job,
+            } => writer.instance_artifact(instance, index, job)?,
             BbrName::Custom { custom } => writer.custom_artifact(custom)?,
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, entry: &ReadEntry<'_>) -> Result<()> {
-        let Self::Made(writer) = self else {
-            return Ok(());
-        };
-        if entry.head.is_empty() {
-            return Ok(());
-        }
-        let Ok(described) = TarReader::new(entry.head).next_entry()? else {
-            bail!("an entry of the index has no header")
-        };
-        match (described.kind, entry.content) {
-            (EntryKind::Directory, _) => {}
-            (_, Some((_, digest))) => writer.checksum(&described.name, &digest)?,
-            // bbr takes anything without content for an empty file.
-            (_, None) => writer.checksum(&described.name, &Digest::of(b""))?,
-        }
-        Ok(())
+        }))
     }
 
     fn finish(self, component: &ComponentRecord) -> Result<()> {
         let Self::Made(writer) = self else {
             return Ok(());
         };
-        let time = |text: &str| clock::parse_rfc3339(text).context("the manifest has a time that is none");
-        let mut file = writer.finish(time(&component.started)?, time(&component.finished)?)?;
+        let time =
+            |text: &str| clock::parse_rfc3339(text).context("the manifest has a time that is none");
+        let mut file =
+            writer.finish(time(&component.started)?, Some(time(&component.finished)?))?;
         Ok(file.flush()?)
     }
+}
+
+fn record(sums: Option<&mut Checksums<'_, BufWriter<File>>>, entry: &ReadEntry<'_>) -> Result<()> {
+    let Some(sums) = sums else {
+        return Ok(());
+    };
+    let Ok(described) = TarReader::new(entry.head).next_entry()? else {
+        bail!("an entry of the index has no header")
+    };
+    match (described.kind, entry.content) {
+        (EntryKind::Directory, _) => {}
+        (_, Some((_, digest))) => sums.checksum(&described.name, digest)?,
+        // bbr takes anything without content for an empty file.
+        (_, None) => sums.checksum(&described.name, Digest::of(b""))?,
+    }
+    Ok(())
 }
 
 struct Counting<'a> {

@@ -99,8 +99,10 @@ impl Live {
     pub(super) fn summary(&self) -> String {
         let target = self.run.target();
         let artifacts = self.run.artifacts();
-        let jobs: std::collections::BTreeSet<_> =
-            artifacts.iter().map(|artifact| target.job(artifact.job).name.as_str()).collect();
+        let jobs: std::collections::BTreeSet<_> = artifacts
+            .iter()
+            .map(|artifact| target.job(artifact.job).name.as_str())
+            .collect();
         format!(
             "{} instances, {} artifacts, jobs {}",
             target.instances.len(),
@@ -145,8 +147,23 @@ impl Live {
         if shutdown.is_raised() {
             let signal = shutdown.since().unwrap_or(begin);
             let aborted = self.run.abort(signal, monitor);
-            taken.may_be_locked = aborted.may_be_locked;
-            taken.errors.extend(aborted.errors.into_iter().map(Error::from));
+            taken.may_be_locked = aborted.maybe_locked;
+            if aborted.out_of_order {
+                monitor.warn(&format!(
+                    "{}: the time left did not suffice to keep the lock order; the remaining unlock scripts were started at once",
+                    self.plan.name
+                ));
+            }
+            if !aborted.not_clean.is_empty() {
+                monitor.warn(&format!(
+                    "{}: not known to be clean: {}",
+                    self.plan.name,
+                    aborted.not_clean.join(", ")
+                ));
+            }
+            taken
+                .errors
+                .extend(aborted.errors.into_iter().map(Error::from));
         } else {
             if let Err(errors) = self.run.finish(shutdown) {
                 taken.errors.extend(listed(errors));
@@ -159,7 +176,11 @@ impl Live {
             record.finished = clock::rfc3339(context.clock.now());
         }
         let name = self.plan.name.to_string();
-        taken.errors = taken.errors.into_iter().map(|error| error.context(name.clone())).collect();
+        taken.errors = taken
+            .errors
+            .into_iter()
+            .map(|error| error.context(name.clone()))
+            .collect();
         taken
     }
 
@@ -188,7 +209,13 @@ impl Live {
         if !self.plan.unsafe_lock_free {
             let locks = self.phases.iter().filter(|phase| phase.name != "check");
             let each: Vec<_> = locks
-                .map(|phase| format!("{} {}", phase.name, clock::spoken(Duration::from_millis(phase.ms))))
+                .map(|phase| {
+                    format!(
+                        "{} {}",
+                        phase.name,
+                        clock::spoken(Duration::from_millis(phase.ms))
+                    )
+                })
                 .collect();
             monitor.info(&format!(
                 "{name}: API unavailable for {:.1} s ({})",
@@ -211,7 +238,12 @@ impl Live {
         match result {
             Ok(report) => {
                 let slowest = report.slowest().map_or_else(String::new, |job| {
-                    format!("; slowest {} on {}, {}", job.job, job.instance, clock::spoken(job.time))
+                    format!(
+                        "; slowest {} on {}, {}",
+                        job.job,
+                        job.instance,
+                        clock::spoken(job.time)
+                    )
                 });
                 monitor.info(&format!(
                     "{}: {name} done, {} scripts in {}{slowest}",
@@ -233,7 +265,12 @@ impl Live {
 
     /// Drains all artifacts, some side by side, waits until the stores have them, and
     /// removes the instances' copies.
-    fn drain(&self, context: &Context, to: &Run, taken: &mut Taken) -> Result<Vec<ArtifactRecord>, Vec<Error>> {
+    fn drain(
+        &self,
+        context: &Context,
+        to: &Run,
+        taken: &mut Taken,
+    ) -> Result<Vec<ArtifactRecord>, Vec<Error>> {
         let artifacts = self.run.artifacts();
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
@@ -243,7 +280,9 @@ impl Live {
                 scope.spawn(|| {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(artifact) = artifacts.get(at) else { return };
+                        let Some(artifact) = artifacts.get(at) else {
+                            return;
+                        };
                         if failed.load(Ordering::Relaxed) {
                             return;
                         }
@@ -259,7 +298,9 @@ impl Live {
                 });
             }
         });
-        let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut results = results
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         results.sort_by_key(|(at, _)| *at);
         let (mut records, mut errors) = (Vec::new(), Vec::new());
         for (_, result) in results {
@@ -292,7 +333,12 @@ impl Live {
         Ok(records)
     }
 
-    fn drain_one(&self, context: &Context, to: &Run, artifact: &bbr::Artifact) -> Result<(ArtifactRecord, u64)> {
+    fn drain_one(
+        &self,
+        context: &Context,
+        to: &Run,
+        artifact: &bbr::Artifact,
+    ) -> Result<(ArtifactRecord, u64)> {
         let name = &artifact.place.file_name;
         let begin = Instant::now();
         let meter = context.monitor.meter(&format!("drain {name}"), None);
@@ -302,12 +348,16 @@ impl Live {
             form: Form::Tar,
             bbr: Some(bbr_name(&artifact.place.kind)),
         });
-        let drained = self
-            .run
-            .drain(artifact, &mut writer, &meter, &*context.monitor, &context.shutdown);
+        let drained = self.run.drain(
+            artifact,
+            &mut writer,
+            &meter,
+            &*context.monitor,
+            &context.shutdown,
+        );
         meter.finish();
         let drained = drained?;
-        let bytes = drained.tar_bytes;
+        let bytes = drained.bytes;
         let record = writer.finish()?;
         context.monitor.info(&format!(
             "{}: drained {name} from {}: {} files, {} bytes in {}",
@@ -318,13 +368,22 @@ impl Live {
             clock::spoken(begin.elapsed())
         ));
         if drained.unrestorable.count > 0 {
-            context.monitor.warn(&format!("{name}: {}", drained.unrestorable));
+            context.monitor.warn(&format!(
+                "{name}: {} entries are kept that bbr itself cannot restore (links, or names with white space, quotes or backslashes): {}",
+                drained.unrestorable.count,
+                drained.unrestorable.examples.join(", ")
+            ));
         }
         Ok((record, bytes))
     }
 
     fn manifest(&self, to: &Run) -> Result<Option<ArtifactRecord>> {
-        let Some(text) = self.reached.manifest.as_ref().filter(|_| self.plan.with_manifest) else {
+        let Some(text) = self
+            .reached
+            .manifest
+            .as_ref()
+            .filter(|_| self.plan.with_manifest)
+        else {
             return Ok(None);
         };
         let mut writer = to.artifact(ArtifactName {
@@ -364,10 +423,16 @@ fn check(
     for artifact in run.artifacts() {
         let name = artifact.place.file_name;
         if !is_segment(&name) {
-            return Err(vec![anyhow!("{}: {name} cannot be an artifact's name", artifact.instance)]);
+            return Err(vec![anyhow!(
+                "{}: {name} cannot be an artifact's name",
+                artifact.instance
+            )]);
         }
         if !names.insert(name.clone()) {
-            return Err(vec![anyhow!("{}: a second artifact is called {name}", artifact.instance)]);
+            return Err(vec![anyhow!(
+                "{}: a second artifact is called {name}",
+                artifact.instance
+            )]);
         }
     }
     Ok(run)
@@ -419,7 +484,9 @@ fn bbr_name(kind: &bbr::PlaceKind) -> BbrName {
             index: index.clone(),
             job: job.clone(),
         },
-        bbr::PlaceKind::Custom { name } => BbrName::Custom { custom: name.clone() },
+        bbr::PlaceKind::Custom { name } => BbrName::Custom {
+            custom: name.clone(),
+        },
     }
 }
 

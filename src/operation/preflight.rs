@@ -12,7 +12,11 @@ use crate::report::{Precheck, Problem};
 ///
 /// # Errors
 /// When that could not be found out.
-pub fn pre_backup_check(context: &Context, settings: &Settings, components: &[Component]) -> Result<Precheck> {
+pub fn pre_backup_check(
+    context: &Context,
+    settings: &Settings,
+    components: &[Component],
+) -> Result<Precheck> {
     let foundation = backup::open_foundation(context, settings);
     let mark = backup::mark(context, settings)?;
     let mut found = Precheck::default();
@@ -29,10 +33,12 @@ pub fn pre_backup_check(context: &Context, settings: &Settings, components: &[Co
             Err(errors) => errors,
         };
         context.shutdown.check()?;
-        found.problems.extend(problems.into_iter().map(|error| Problem {
-            what: name.clone(),
-            why: crate::report::failure::chain(&error),
-        }));
+        found
+            .problems
+            .extend(problems.into_iter().map(|error| Problem {
+                what: name.clone(),
+                why: crate::report::failure::chain(&error),
+            }));
     }
     Ok(found)
 }

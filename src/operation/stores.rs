@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::Context;
-use super::settings::{Algorithm, Checksums, Credentials, Encryption, S3, Settings, Store as Place};
+use super::settings::{
+    Algorithm, Checksums, Credentials, Encryption, S3, Settings, Store as Place,
+};
 use crate::repo;
 use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
@@ -39,7 +41,8 @@ impl Stores {
     /// Opens what the settings name. Nothing is sent yet.
     pub(super) fn open(context: &Context, settings: &Settings) -> Result<Self> {
         let repository = &settings.repository;
-        let foundation = Foundation::parse(&repository.foundation).map_err(|problem| anyhow!("foundation: {problem}"))?;
+        let foundation = Foundation::parse(&repository.foundation)
+            .map_err(|problem| anyhow!("foundation: {problem}"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .enable_all()
@@ -90,7 +93,11 @@ impl Stores {
 
     /// Sealed objects.
     pub(super) fn fetcher(&self) -> Fetcher {
-        Fetcher::new(Arc::clone(&self.copies), self.bridge.clone(), self.foundation.clone())
+        Fetcher::new(
+            Arc::clone(&self.copies),
+            self.bridge.clone(),
+            self.foundation.clone(),
+        )
     }
 
     /// What a run that writes needs.
@@ -102,7 +109,8 @@ impl Stores {
         );
         Ok(repo::Settings {
             foundation: self.foundation.clone(),
-            recipients: Recipients::parse(&repository.recipients).map_err(|problem| anyhow!("recipients{problem}"))?,
+            recipients: Recipients::parse(&repository.recipients)
+                .map_err(|problem| anyhow!("recipients{problem}"))?,
             worker: worker(settings)?,
             signers: self.signers.clone(),
             new_chain_every: repository.new_chain_every,
@@ -111,7 +119,9 @@ impl Stores {
 
     /// The fingerprint of the own worker identity's public half.
     pub(super) fn own_fingerprint(&self, settings: &Settings) -> Result<String> {
-        Ok(worker(settings)?.map(|worker| worker.fingerprint()).unwrap_or_default())
+        Ok(worker(settings)?
+            .map(|worker| worker.fingerprint())
+            .unwrap_or_default())
     }
 
     /// Writes to, reads back and lists every store, and compares clocks. A store that fails
@@ -131,9 +141,10 @@ impl Stores {
             }
         }
         self.copies.check_enough("the backup")?;
-        context
-            .monitor
-            .info(&format!("stores that answer and hold what they are given: {}", self.copies.whole().join(", ")));
+        context.monitor.info(&format!(
+            "stores that answer and hold what they are given: {}",
+            self.copies.whole().join(", ")
+        ));
         Ok(())
     }
 }
@@ -164,7 +175,8 @@ fn worker(settings: &Settings) -> Result<Option<WorkerIdentity>> {
         .worker_identity
         .as_ref()
         .map(|worker| {
-            WorkerIdentity::parse(&worker.private_key).map_err(|problem| anyhow!("worker_identity {problem}"))
+            WorkerIdentity::parse(&worker.private_key)
+                .map_err(|problem| anyhow!("worker_identity {problem}"))
         })
         .transpose()
 }
@@ -214,5 +226,7 @@ fn s3_store(runtime: &tokio::runtime::Runtime, s3: &S3) -> Result<Arc<dyn Store>
         Some(Encryption::Kms(key)) => (Some("aws:kms".into()), key.clone()),
         Some(Encryption::KmsDsse(key)) => (Some("aws:kms:dsse".into()), key.clone()),
     };
-    Ok(Arc::new(runtime.block_on(crate::store::s3::S3::new(settings))?))
+    Ok(Arc::new(
+        runtime.block_on(crate::store::s3::S3::new(settings))?,
+    ))
 }

@@ -52,7 +52,8 @@ pub(super) fn read_tree(
         } else if metadata.is_file() {
             let mut file = File::open(&path).with_context(failed)?;
             let head = head(&mut header, &entry_name)?;
-            sink.file(&head, metadata.len(), &mut file).with_context(failed)?;
+            sink.file(&head, metadata.len(), &mut file)
+                .with_context(failed)?;
             meter.add(metadata.len());
             bytes += metadata.len();
         } else if metadata.is_symlink() {
@@ -62,7 +63,10 @@ pub(super) fn read_tree(
             block.append_link(&mut header, as_path(&entry_name), target)?;
             sink.other(block.get_ref())?;
         } else {
-            monitor.warn(&format!("{} is neither file, directory nor link and is left out", path.display()));
+            monitor.warn(&format!(
+                "{} is neither file, directory nor link and is left out",
+                path.display()
+            ));
         }
     }
     sink.end(1024)?;
@@ -127,7 +131,10 @@ impl<'a> TreeWriter<'a> {
                 .with_context(|| format!("{} cannot get its mode", path.display()))?;
         }
         if self.left_out > 0 {
-            monitor.warn(&format!("{} entries are neither file, directory nor link and are left out", self.left_out));
+            monitor.warn(&format!(
+                "{} entries are neither file, directory nor link and are left out",
+                self.left_out
+            ));
         }
         Ok(())
     }

@@ -27,12 +27,19 @@ pub fn store_recovery_files(copies: &Arc<Copies>, bridge: &Bridge) -> Result<(),
         let object = ObjectName::new(name)?;
         let theirs = bridge.wait(copies.get_each(&object, LIMIT))?;
         let standings = copies.standings();
-        let missing = theirs.iter().zip(&standings).any(|((_, read), (_, standing))| {
-            let same = matches!(read, Ok(bytes) if bytes == text.as_bytes());
-            !same && !matches!(standing, Standing::GivenUp(_))
-        });
+        let missing = theirs
+            .iter()
+            .zip(&standings)
+            .any(|((_, read), (_, standing))| {
+                let same = matches!(read, Ok(bytes) if bytes == text.as_bytes());
+                !same && !matches!(standing, Standing::GivenUp(_))
+            });
         if missing {
-            bridge.wait(copies.put_all(&object, Bytes::from_static(text.as_bytes()), WriteMode::Overwrite))??;
+            bridge.wait(copies.put_all(
+                &object,
+                Bytes::from_static(text.as_bytes()),
+                WriteMode::Overwrite,
+            ))??;
         }
     }
     Ok(())

@@ -2,3 +2,4 @@
 
 mod repository;
 mod stores;
+mod support;
