@@ -1030,14 +1030,18 @@ class TreeOutput:
         elif entry.kind == SYMLINK:
             if entry.link.startswith(b"/") or b".." in entry.link.split(b"/"):
                 say("note: the link %s points to %s" % (shown(entry.name), shown(entry.link)))
-            self.make(entry.name, what,
-                      lambda above, last: os.symlink(entry.link, last, dir_fd=above))
+            self.make(entry.name, what, lambda above, last: self.symlink(entry, above, last))
         elif entry.kind == HARDLINK and is_safe(entry.link):
             self.make(entry.name, what, lambda above, last: self.hardlink(entry, what, above, last))
         else:
             raise Refused("%s holds \"%s\", which is a device or another thing that is not "
                           "unpacked" % (what, shown(entry.name)),
                           "rebuild this artifact by hand, as the end of RECOVERY.md shows")
+
+    @staticmethod
+    def symlink(entry, above, last):
+        os.symlink(entry.link, last, dir_fd=above)
+        os.utime(last, (entry.mtime, entry.mtime), dir_fd=above, follow_symlinks=False)
 
     @staticmethod
     def directory(above, last):
