@@ -6,6 +6,7 @@
 
 mod client;
 mod errors;
+mod upload;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,9 +24,8 @@ use md5::{Digest, Md5};
 use super::{Error, Kind, Listed, ObjectName, Store, WriteMode, is_segment, whole_seconds};
 use crate::secret::Secret;
 use errors::{Action, Translator};
+use upload::Upload;
 
-/// The slowest transfer that is still waited for, in bytes per second.
-const SLOWEST: u64 = 64 * 1024;
 /// Before AWS says otherwise.
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -144,9 +144,10 @@ pub enum S3Checksum {
 pub struct S3Timeouts {
     /// Until there is a connection.
     pub connect: Duration,
-    /// Until a request is answered; its bytes get more time, at 64 KiB a second.
+    /// Until a request that has been sent is answered.
     pub request: Duration,
-    /// Until a transfer in which nothing moves counts as dead.
+    /// Until a transfer in which nothing moves counts as dead. One that moves may take as
+    /// long as it needs.
     pub stall: Duration,
 }
 
@@ -214,27 +215,23 @@ impl S3 {
         Error::new(kind, &self.name, object, message)
     }
 
-    /// A request with the time that its bytes need, and its error in our words.
-    async fn ask<T, E>(
+    /// A request without a body to speak of, and its error in our words.
+    async fn ask<T, E: errors::Described>(
         &self,
         action: Action,
         object: &str,
-        bytes: u64,
         request: impl Future<Output = Result<T, errors::Failure<E>>>,
-    ) -> Result<T, Error>
-    where
-        E: errors::Described,
-    {
-        let limit = self.timeouts.request + Duration::from_secs(bytes / SLOWEST);
-        match tokio::time::timeout(limit, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(failure)) => Err(self.translator.translate(action, object, &failure)),
-            Err(_elapsed) => Err(self.translator.silent(object, limit)),
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.timeouts.request, request).await {
+            Ok(answer) => {
+                answer.map_err(|failure| self.translator.translate(action, object, &failure))
+            }
+            Err(_elapsed) => Err(self.translator.silent(object, self.timeouts.request)),
         }
     }
 
     async fn put_once(&self, name: &ObjectName, bytes: Bytes, only_new: bool) -> Result<(), Error> {
-        let size = bytes.len() as u64;
+        let upload = Upload::new(bytes.clone());
         let request = self
             .client
             .put_object()
@@ -252,9 +249,15 @@ impl S3 {
             }
             S3Checksum::Skip => request,
         };
-        let request = request.body(ByteStream::from(bytes)).send();
-        self.ask(Action::Put, name.as_str(), size, request).await?;
-        Ok(())
+        let request = request.body(ByteStream::from(bytes)).customize();
+        let object = name.as_str();
+        tokio::select! {
+            answer = request.interceptor(upload.clone()).send() => match answer {
+                Ok(_) => Ok(()),
+                Err(failure) => Err(self.translator.translate(Action::Put, object, &failure)),
+            },
+            limit = upload.stalled(&self.timeouts) => Err(self.translator.silent(object, limit)),
+        }
     }
 }
 
@@ -297,7 +300,7 @@ impl Store for S3 {
         let object = name.as_str();
         let request = self.client.get_object();
         let request = request.bucket(&self.bucket).key(self.key(object)).send();
-        let mut answer = self.ask(Action::Get, object, 0, request).await?;
+        let mut answer = self.ask(Action::Get, object, request).await?;
         let announced = answer.content_length().unwrap_or(0);
         let announced = u64::try_from(announced).unwrap_or(0);
         let too_large = || Error::too_large(&self.name, name, limit);
@@ -305,20 +308,17 @@ impl Store for S3 {
             return Err(too_large());
         }
         let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        let body = async {
-            while let Some(part) = answer.body.next().await {
-                let part = part.map_err(|error| self.translator.torn(object, &error))?;
-                if (bytes.len() + part.len()) as u64 > limit {
-                    return Err(too_large());
-                }
-                bytes.extend_from_slice(&part);
+        let stall = self.timeouts.stall;
+        loop {
+            let part = match tokio::time::timeout(stall, answer.body.next()).await {
+                Ok(None) => break,
+                Ok(Some(part)) => part.map_err(|error| self.translator.torn(object, &error))?,
+                Err(_elapsed) => return Err(self.translator.silent(object, stall)),
+            };
+            if (bytes.len() + part.len()) as u64 > limit {
+                return Err(too_large());
             }
-            Ok(())
-        };
-        let time = self.timeouts.request + Duration::from_secs(limit.min(1 << 26) / SLOWEST);
-        match tokio::time::timeout(time, body).await {
-            Ok(read) => read?,
-            Err(_elapsed) => return Err(self.translator.silent(object, time)),
+            bytes.extend_from_slice(&part);
         }
         Ok(Bytes::from(bytes))
     }
@@ -329,7 +329,7 @@ impl Store for S3 {
             .bucket(&self.bucket)
             .key(self.key(name.as_str()))
             .send();
-        match self.ask(Action::Head, name.as_str(), 0, request).await {
+        match self.ask(Action::Head, name.as_str(), request).await {
             Ok(head) => Ok(Some(Listed {
                 name: name.as_str().to_owned(),
                 size: size(head.content_length()),
@@ -356,7 +356,7 @@ impl Store for S3 {
                 )
                 .set_continuation_token(token.take())
                 .send();
-            let page = self.ask(Action::List, prefix, 0, request).await?;
+            let page = self.ask(Action::List, prefix, request).await?;
             for object in page.contents() {
                 let Some(name) = object.key().and_then(|key| key.strip_prefix(&self.prefix)) else {
                     continue;
@@ -390,7 +390,7 @@ impl Store for S3 {
             .bucket(&self.bucket)
             .key(self.key(name.as_str()))
             .send();
-        match self.ask(Action::Delete, name.as_str(), 0, request).await {
+        match self.ask(Action::Delete, name.as_str(), request).await {
             Err(error) if error.kind != Kind::NotFound => Err(error),
             _ => Ok(()),
         }

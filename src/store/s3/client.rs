@@ -31,9 +31,11 @@ pub(super) async fn build(settings: &S3Settings) -> Result<Client, String> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(settings.timeouts.connect)
         .build();
-    let stalled = StalledStreamProtectionConfig::enabled()
-        .grace_period(settings.timeouts.stall)
-        .build();
+    // The SDK computes a checksum that a setting names; Content-MD5 is ours to compute.
+    let checksums = match settings.checksum {
+        S3Checksum::Algorithm(_) => RequestChecksumCalculation::WhenSupported,
+        S3Checksum::ContentMd5 | S3Checksum::Skip => RequestChecksumCalculation::WhenRequired,
+    };
     let mut config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(settings.region.clone()))
@@ -42,9 +44,10 @@ pub(super) async fn build(settings: &S3Settings) -> Result<Client, String> {
         // One policy for all stores: `store::retry`.
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
-        .stalled_stream_protection(stalled)
-        // We say which checksum; everything read is compared with its name.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        // `super::upload` and `super::S3::get` watch; the SDK does not see a stalled upload.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .request_checksum_calculation(checksums)
+        // Everything read is compared with its name.
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     config.set_endpoint_url(endpoint_url(settings)?);
     config = match credentials(settings, http).await {

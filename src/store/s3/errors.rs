@@ -145,9 +145,9 @@ impl Translator {
         Error::new(kind, &self.store, object, message)
     }
 
-    /// A request that was given up after this time.
+    /// A request or a transfer in which nothing came for this time.
     pub(super) fn silent(&self, object: &str, limit: Duration) -> Error {
-        let message = format!("{} did not answer within {}", self.server, spoken(limit));
+        let message = format!("{} has been silent for {}", self.server, spoken(limit));
         Error::new(Kind::Transient, &self.store, object, message)
     }
 
@@ -282,12 +282,7 @@ impl Translator {
             let causes = causes.to_ascii_lowercase();
             texts.iter().any(|text| causes.contains(text))
         };
-        if has(&[
-            "certificate",
-            "tls",
-            "corrupt message",
-            "received fatal alert",
-        ]) && !has(&["credential"])
+        if has(&["certificate", "corrupt message", "received fatal alert"]) && !has(&["credential"])
         {
             return (Kind::Other, self.untrusted(causes));
         }
@@ -302,12 +297,6 @@ impl Translator {
         }
         if has(&["connection refused"]) {
             return (Kind::Transient, format!("{server} refuses connections"));
-        }
-        if has(&["minimum throughput", "throughput"]) {
-            return (
-                Kind::Transient,
-                format!("the transfer with {server} stands still"),
-            );
         }
         if has(&["timeout", "timed out"]) {
             let message = format!("no connection to {server} in time");
