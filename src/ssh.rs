@@ -21,6 +21,8 @@ mod proxy_url;
 mod route;
 mod socks;
 mod streams;
+mod verdict;
+mod wire;
 
 #[cfg(test)]
 mod testing;
@@ -122,6 +124,12 @@ impl Session {
         };
         session.link(shutdown)?;
         Ok(Arc::new(session))
+    }
+
+    /// Whether the instance runs Windows, by the server's own greeting. Such a one has no
+    /// POSIX shell: nothing can be run there.
+    pub fn is_windows(&self) -> bool {
+        self.connector.is_windows()
     }
 
     fn link(&self, shutdown: &Shutdown) -> Result<Arc<link::Link>, Error> {

@@ -16,7 +16,6 @@
 //! - dropping a channel that is not closed would leave a half-sent message behind, so it is
 //!   kept until `close` is through.
 
-use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -27,107 +26,13 @@ use socket2::Socket;
 use ssh2::Channel;
 
 use super::command::Tail;
-use super::dial::wait_for;
 use super::handshake::{code, number, would_block};
 use super::link::{End, Purpose, Request, Task};
-use crate::remote::Exit;
+use super::verdict::verdict;
+use super::wire::{Buffer, Dead, Wire};
 
-/// The connection cannot go on; why.
-#[derive(Debug)]
-pub(super) struct Dead(pub(super) String);
-
-impl From<ssh2::Error> for Dead {
-    fn from(error: ssh2::Error) -> Self {
-        Self::broken(error.message())
-    }
-}
-
-impl Dead {
-    fn broken(said: impl std::fmt::Display) -> Self {
-        Self(format!("the connection broke: {said}"))
-    }
-}
-
-/// The same size for every read: libssh2 derives the window it gives back from it.
-const PIECE: usize = 64 * 1024;
 /// Writes of at most 32 kB per turn, so that one upload does not hold up the others.
 const WRITES_PER_TURN: usize = 4;
-
-/// The socket below all channels.
-#[derive(Debug)]
-pub(super) struct Wire {
-    socket: Arc<Socket>,
-    room: Cell<Option<bool>>,
-    scratch: RefCell<Vec<u8>>,
-}
-
-impl Wire {
-    pub(super) fn new(socket: Arc<Socket>) -> Self {
-        Self {
-            socket,
-            room: Cell::new(None),
-            scratch: RefCell::new(vec![0; PIECE]),
-        }
-    }
-
-    /// Whether small messages can be sent whole: a socket is "writable" for poll(2) only when a
-    /// third of its buffer is free. Asked anew after [`Wire::sent`].
-    pub(super) fn has_room(&self) -> bool {
-        if self.room.get().is_none() {
-            let room = wait_for(&*self.socket, PollFlags::OUT, Duration::ZERO);
-            // A broken socket has room: the attempt to use it tells what is wrong.
-            self.room.set(Some(room.unwrap_or(true)));
-        }
-        self.room.get() == Some(true)
-    }
-
-    /// Something was, or may have been, sent.
-    pub(super) fn sent(&self) {
-        self.room.set(None);
-    }
-}
-
-/// Bytes on their way.
-#[derive(Debug)]
-struct Buffer {
-    bytes: Vec<u8>,
-    from: usize,
-    to: usize,
-}
-
-impl Buffer {
-    fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            from: 0,
-            to: 0,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.from == self.to
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.from..self.to]
-    }
-
-    fn took(&mut self, count: usize) {
-        self.from += count;
-    }
-
-    fn clear(&mut self) {
-        self.from = 0;
-        self.to = 0;
-    }
-
-    /// Room for the next piece; only when empty.
-    fn space(&mut self) -> &mut [u8] {
-        self.clear();
-        self.bytes.resize(PIECE, 0);
-        &mut self.bytes
-    }
-}
 
 enum Stage {
     /// The request is on its way.
@@ -348,7 +253,7 @@ impl Conduit {
         };
         match endpoint.read(self.input.space()) {
             Ok(0) => self.input_over = true,
-            Ok(count) => self.input.to = count,
+            Ok(count) => self.input.filled(count),
             Err(error) if is_not_now(&error) => return false,
             // The other half is gone, with or without unread bytes.
             Err(_) => self.input_over = true,
@@ -418,7 +323,7 @@ impl Conduit {
             match self.channel.read(self.output.space()) {
                 Ok(0) => {}
                 Ok(count) => {
-                    self.output.to = count;
+                    self.output.filled(count);
                     moved = true;
                     self.give_output();
                 }
@@ -468,7 +373,11 @@ impl Conduit {
                 Err(error) if would_block(&error) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
-            let end = self.verdict();
+            let end = if self.is_command {
+                verdict(&self.channel, &self.stderr)
+            } else {
+                End::Closed
+            };
             self.finish(end);
         }
         wire.sent();
@@ -479,62 +388,8 @@ impl Conduit {
         }
         Ok(true)
     }
-
-    /// What the channel's orderly end means.
-    fn verdict(&self) -> End {
-        if !self.is_command {
-            return End::Closed;
-        }
-        let exit = |status| {
-            End::Exit(Exit {
-                status,
-                stderr: self.stderr.text(),
-            })
-        };
-        if let Some(status) = self.stderr.status() {
-            return exit(status);
-        }
-        let signal = self.channel.exit_signal().ok();
-        if let Some(name) = signal.and_then(|signal| signal.exit_signal) {
-            return exit(128 + signal_number(&name));
-        }
-        match self.channel.exit_status() {
-            Ok(status) if status != 0 => {
-                let said = self.stderr.text();
-                let said = said.lines().last().unwrap_or("nothing said").to_owned();
-                End::Refused(format!(
-                    "the login shell ended with exit status {status} without running the command \
-                     to its end ({said}); check that the user has a POSIX shell and that the VM \
-                     has memory and processes left"
-                ))
-            }
-            _ => End::Lost("the channel was closed without a completion mark".to_owned()),
-        }
-    }
 }
 
 fn is_not_now(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// Linux's number of a signal that SSH names (RFC 4254, 6.10); 0 for one it does not know.
-fn signal_number(name: &str) -> i32 {
-    match name {
-        "HUP" => 1,
-        "INT" => 2,
-        "QUIT" => 3,
-        "ILL" => 4,
-        "TRAP" => 5,
-        "ABRT" => 6,
-        "BUS" => 7,
-        "FPE" => 8,
-        "KILL" => 9,
-        "USR1" => 10,
-        "SEGV" => 11,
-        "USR2" => 12,
-        "PIPE" => 13,
-        "ALRM" => 14,
-        "TERM" => 15,
-        _ => 0,
-    }
 }

@@ -1,6 +1,7 @@
 //! Keeps one link per server: dials when there is none, again when it has died, once for all
 //! who ask at the same time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::dial::{self, Failure};
@@ -21,6 +22,8 @@ pub(super) struct Connector {
     monitor: Arc<dyn Monitor>,
     slot: Mutex<Slot>,
     changed: Condvar,
+    /// Whether the server called itself OpenSSH for Windows.
+    windows: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,11 +43,17 @@ impl Connector {
             monitor,
             slot: Mutex::default(),
             changed: Condvar::new(),
+            windows: AtomicBool::new(false),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the last greeting said.
+    pub(super) fn is_windows(&self) -> bool {
+        self.windows.load(Ordering::Relaxed)
     }
 
     /// The living link, dialled if need be.
@@ -135,6 +144,10 @@ impl Connector {
         });
         dial::guard(&socket, keepalive);
         let session = handshake::establish(&self.settings, &socket, &*self.monitor, shutdown)?;
+        let windows = session
+            .banner_bytes()
+            .is_some_and(|banner| String::from_utf8_lossy(banner).contains("for_Windows"));
+        self.windows.store(windows, Ordering::Relaxed);
         let odd = |error: std::io::Error| {
             Failure::Passing(format!("cannot use the connection to {address}: {error}"))
         };

@@ -21,10 +21,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use socket2::Socket;
 use ssh2::Session;
 
-use super::channel::{Conduit, Dead, Wire};
+use super::channel::Conduit;
 use super::dial::timespec;
 use super::handshake::{code, directions, number, would_block};
 use super::link::{End, Mailbox, Purpose, Request};
+use super::wire::{Dead, Wire};
 
 /// Keepalives that may stay unanswered.
 const UNANSWERED: u32 = 3;

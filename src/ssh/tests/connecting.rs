@@ -139,6 +139,13 @@ fn a_server_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn windows_is_known_by_its_greeting() {
+    assert!(!Sshd::start().session().is_windows());
+    let sshd = Sshd::with("VersionAddendum for_Windows_8.1");
+    assert!(sshd.session().is_windows());
+}
+
+#[test]
 fn a_key_is_never_printed() {
     let sshd = Sshd::start();
     let secret = sshd.key.expose().lines().nth(2).unwrap().to_owned();
