@@ -5,7 +5,7 @@
 //! neighbour on its own line (`tests/it/layers.rs` enforces it):
 //!
 //! ```text
-//! bin
+//! bin | process
 //! concourse | cli
 //! config
 //! operation
@@ -20,9 +20,15 @@
 //! reversed. `docs/design.md` says why, `docs/format.md` what is stored.
 
 pub mod artifact;
+pub mod cli;
 pub mod clock;
+pub mod concourse;
+pub mod config;
 pub mod monitor;
+pub mod operation;
+pub mod process;
 pub mod remote;
+pub mod report;
 pub mod secret;
 pub mod shutdown;
 pub mod store;

@@ -1,0 +1,386 @@
+//! What the use cases are told, as plain validated values. `config` makes them, whatever
+//! door the input came through; nothing here reads files, flags or the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::report::Build;
+use crate::secret::Secret;
+
+/// Everything that does not depend on what is asked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where backups are kept and who can open them.
+    pub repository: Repository,
+    /// How to reach what is backed up.
+    pub foundation: Foundation,
+    /// The Concourse build that asks, if one does.
+    pub build: Option<Build>,
+}
+
+/// Where backups are kept and who can open them.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// `[a-z0-9][a-z0-9.-]{0,62}`.
+    pub foundation: String,
+    /// In the order in which they are read. Empty only for a cleanup.
+    pub stores: Vec<Store>,
+    /// How many stores must hold a backup before it counts: `1..=stores.len()`.
+    pub min_copies: usize,
+    /// `age1…` and `ssh-ed25519 …`, without comments.
+    pub recipients: Vec<String>,
+    /// `ssh-ed25519 …`, without comments; the worker identity's own public half is not added.
+    pub trusted_workers: Vec<String>,
+    /// Signs manifests and continues chains.
+    pub worker_identity: Option<WorkerIdentity>,
+    /// Opens backups: an age identity file's text or an OpenSSH Ed25519 private key.
+    pub recovery_identity: Option<Secret>,
+    /// A chain older than this is not continued.
+    pub new_chain_every: Duration,
+}
+
+/// One unencrypted OpenSSH Ed25519 key.
+#[derive(Debug, Clone)]
+pub struct WorkerIdentity {
+    /// The whole private key in OpenSSH's format.
+    pub private_key: Secret,
+    /// `ssh-ed25519 AAAA…`, without a comment.
+    pub public: String,
+}
+
+/// One place that keeps objects.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A bucket.
+    S3(Box<S3>),
+    /// A directory.
+    Directory {
+        /// For people and for `min_copies`.
+        name: String,
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl Store {
+    /// The configured name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::S3(s3) => &s3.name,
+            Self::Directory { name, .. } => name,
+        }
+    }
+}
+
+/// A bucket and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// For people and for `min_copies`.
+    pub name: String,
+    /// The bucket.
+    pub bucket: String,
+    /// `a/b`, without slashes at its ends; empty for none.
+    pub prefix: String,
+    /// The region to sign for.
+    pub region: String,
+    /// `http://…` or `https://…`; `None` for AWS.
+    pub endpoint: Option<String>,
+    /// `https://ENDPOINT/BUCKET/…` in place of `https://BUCKET.ENDPOINT/…`.
+    pub use_path_style: bool,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// A role to assume with them.
+    pub aws_role_arn: Option<String>,
+    /// PEM certificates that replace the system's roots.
+    pub ca_cert: Option<String>,
+    /// What is sent along to detect damage on the way.
+    pub checksums: Checksums,
+    /// What the server is asked to encrypt with.
+    pub encryption: Option<Encryption>,
+}
+
+/// Who speaks to a bucket.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// Keys from the configuration.
+    Keys {
+        /// Half a secret.
+        access_key_id: Secret,
+        /// The secret.
+        secret_access_key: Secret,
+        /// With temporary keys.
+        session_token: Option<Secret>,
+    },
+    /// The SDK's own chain: environment, web identity, container, instance profile.
+    Chain,
+}
+
+/// S3 checksums beyond those of the request signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksums {
+    /// What the SDK does by itself.
+    Default,
+    /// None, for servers that refuse them.
+    Skip,
+    /// This one.
+    Use(Algorithm),
+}
+
+/// A checksum that S3 knows.
+#[allow(missing_docs, reason = "the names are S3's")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+    Sha1,
+    Sha256,
+}
+
+/// Server-side encryption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// `AES256`.
+    Aes256,
+    /// `aws:kms`, with the account's default key or this one.
+    Kms(Option<String>),
+    /// `aws:kms:dsse`, likewise.
+    KmsDsse(Option<String>),
+}
+
+/// How to reach what is backed up.
+#[derive(Debug, Clone)]
+pub struct Foundation {
+    /// The director's VM, for the component `director`.
+    pub director: Option<Director>,
+    /// The Director's API, for deployments.
+    pub bosh: Option<Bosh>,
+    /// The deployment that the component `tas` means.
+    pub tas_deployment: Option<String>,
+    /// Whether the deployment manifest becomes part of the artifact.
+    pub with_manifest: bool,
+    /// bbr's `--unsafe-lock-free`: back up deployments without locking them.
+    pub unsafe_lock_free: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The director's VM over plain SSH.
+#[derive(Debug, Clone)]
+pub struct Director {
+    /// A name or an address.
+    pub host: String,
+    /// 22 unless said otherwise.
+    pub port: u16,
+    /// Who logs in; may use `sudo -n`.
+    pub username: String,
+    /// OpenSSH or PEM, unencrypted.
+    pub private_key: Secret,
+    /// `ssh-ed25519 AAAA…`, without a comment; `None`: warn, and name the fingerprint to pin.
+    pub host_key: Option<String>,
+    /// The way there; `bosh.all_proxy` serves the director too.
+    pub proxy: Option<Proxy>,
+}
+
+/// The Director's API.
+#[derive(Debug, Clone)]
+pub struct Bosh {
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// 25555 unless said otherwise.
+    pub port: u16,
+    /// A UAA client, or a user of a Director with basic authentication.
+    pub client: String,
+    /// Its secret.
+    pub client_secret: Secret,
+    /// PEM certificates that replace the system's roots.
+    pub ca_cert: Option<String>,
+    /// The way to the API and to the instances.
+    pub proxy: Option<Proxy>,
+}
+
+/// The way to the Director and to instances.
+#[derive(Debug, Clone)]
+pub enum Proxy {
+    /// `socks5://HOST:PORT`.
+    Socks5 {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// `ssh+socks5://USER@HOST:PORT`: a jumpbox.
+    Jumpbox {
+        /// Who logs in there; `jumpbox` unless said otherwise.
+        username: String,
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// OpenSSH or PEM, unencrypted.
+        private_key: Secret,
+        /// As [`Director::host_key`].
+        host_key: Option<String>,
+    },
+}
+
+/// Bounds that some foundations need changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Instances that are spoken to at the same time.
+    pub parallel: usize,
+    /// How long one BBR script may run; `None`: as long as it likes.
+    pub script_timeout: Option<Duration>,
+    /// How long a connection may leave our keepalives unanswered.
+    pub silence: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            parallel: 10,
+            script_timeout: None,
+            silence: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One part of a foundation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Ops Manager's settings.
+    OpsManager,
+    /// The BOSH Director with its CredHub and UAA.
+    Director,
+    /// TAS for VMs.
+    Tas,
+    /// Every on-demand service instance.
+    ServiceInstances,
+    /// Any other deployment.
+    Deployment(String),
+}
+
+impl Component {
+    /// Reads a component's name; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "ops-manager" => Some(Self::OpsManager),
+            "director" => Some(Self::Director),
+            "tas" => Some(Self::Tas),
+            "service-instances" => Some(Self::ServiceInstances),
+            _ => text
+                .strip_prefix("deployment/")
+                .filter(|name| crate::store::is_segment(name))
+                .map(|name| Self::Deployment(name.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OpsManager => f.write_str("ops-manager"),
+            Self::Director => f.write_str("director"),
+            Self::Tas => f.write_str("tas"),
+            Self::ServiceInstances => f.write_str("service-instances"),
+            Self::Deployment(name) => write!(f, "deployment/{name}"),
+        }
+    }
+}
+
+/// Whether a text is a backup's id: `YYYYMMDDTHHMMSSZ-` and 8 lower-case hex digits.
+pub fn is_backup_id(text: &str) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.split_once('-').is_some_and(|(time, random)| {
+        crate::clock::parse_compact(time).is_some() && random.len() == 8 && random.bytes().all(hex)
+    })
+}
+
+/// What of a backup is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Empty: all.
+    pub components: Vec<Component>,
+    /// Names of artifacts, `*` and `?` as in a shell. Empty: all.
+    pub artifacts: Vec<String>,
+}
+
+impl Selection {
+    /// Whether an artifact of a component is wanted.
+    pub fn wants(&self, component: &str, artifact: &str) -> bool {
+        let component_wanted = self.components.is_empty()
+            || self.components.iter().any(|c| c.to_string() == component);
+        component_wanted
+            && (self.artifacts.is_empty()
+                || self
+                    .artifacts
+                    .iter()
+                    .any(|glob| glob_matches(glob.as_bytes(), artifact.as_bytes())))
+    }
+}
+
+fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
+    let (mut g, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match glob.get(g) {
+            Some(b'*') => {
+                retry = Some((g + 1, t));
+                g += 1;
+            }
+            Some(b'?') => (g, t) = (g + 1, t + 1),
+            Some(byte) if *byte == text[t] => (g, t) = (g + 1, t + 1),
+            _ => match retry {
+                Some((after_star, taken)) => {
+                    retry = Some((after_star, taken + 1));
+                    (g, t) = (after_star, taken + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    glob[g..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_matches_as_in_a_shell() {
+        for (glob, text, expected) in [
+            ("*", "", true),
+            ("*.tar", "redis-0-redis.tar", true),
+            ("redis-?-*", "redis-0-redis.tar", true),
+            ("redis-?-*", "redis-10-redis.tar", false),
+            ("*a*b", "xaxxbxb", true),
+            ("a", "ab", false),
+            ("", "a", false),
+        ] {
+            let matched = glob_matches(glob.as_bytes(), text.as_bytes());
+            assert_eq!(matched, expected, "{glob} {text}");
+        }
+    }
+
+    #[test]
+    fn a_component_survives_its_name() {
+        for name in [
+            "ops-manager",
+            "director",
+            "tas",
+            "service-instances",
+            "deployment/p-mysql_1.x",
+        ] {
+            assert_eq!(Component::parse(name).unwrap().to_string(), name);
+        }
+        for name in [
+            "",
+            "TAS",
+            "deployment/",
+            "deployment/a/b",
+            "deployment/../a",
+        ] {
+            assert_eq!(Component::parse(name), None, "{name}");
+        }
+    }
+}
