@@ -1,3 +1,5 @@
 //! What the tests stand on.
 
 pub mod foundation;
+pub mod process;
+pub mod scene;
