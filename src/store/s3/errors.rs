@@ -38,6 +38,10 @@ pub(super) enum Action {
 }
 
 impl Action {
+    fn is_reading(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Delete)
+    }
+
     fn permission(self) -> &'static str {
         match self {
             Self::Put => "s3:PutObject",
@@ -177,7 +181,13 @@ impl Translator {
             ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed", _)
             | ("IncorrectEndpoint" | "IllegalLocationConstraintException", _)
             | (_, 301 | 307 | 308) => (Kind::Other, self.elsewhere(answer)),
-            ("InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException", _) => (
+            (
+                "InvalidAccessKeyId"
+                | "InvalidClientTokenId"
+                | "UnrecognizedClientException"
+                | "XAdminUserNotFound",
+                _,
+            ) => (
                 Kind::Denied,
                 format!("{server} does not know this access_key_id"),
             ),
@@ -250,7 +260,10 @@ impl Translator {
                     answer.in_brackets()
                 ),
             ),
-            ("NotFound", _) | (_, 404) => (Kind::NotFound, "is not there".to_owned()),
+            // A HEAD has no body to say more. Any other 404 is not about the object.
+            ("NotFound" | "", 404) if action.is_reading() => {
+                (Kind::NotFound, "is not there".to_owned())
+            }
             _ => (
                 Kind::Other,
                 format!("{server} refused it: {}", answer.brief()),
@@ -260,9 +273,11 @@ impl Translator {
 
     fn elsewhere(&self, answer: &Answer) -> String {
         let bucket = &self.bucket;
+        // expecting 'eu-west-1', or in the other quotes
         let expected = answer.region.clone().or_else(|| {
-            let (_, rest) = answer.message.split_once("expecting '")?;
-            rest.split_once('\'').map(|(region, _)| region.to_owned())
+            let (_, rest) = answer.message.split_once("expecting ")?;
+            let region = rest.strip_prefix(['\'', '"'])?.split(['\'', '"']).next()?;
+            Some(region.to_owned())
         });
         match expected.filter(|region| *region != self.region) {
             Some(region) => format!("bucket {bucket} is in region {region}; set region: {region}"),

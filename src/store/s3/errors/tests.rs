@@ -32,7 +32,8 @@ fn an_answer_becomes_a_kind_and_a_sentence() {
             "bucket bk does not exist on s3.example.com",
         ),
         (404, "NoSuchKey", NotFound, "is not there"),
-        (404, "", NotFound, "is not there"),
+        (404, "", Other, "404 without an S3 error"),
+        (404, "NoSuchUser", Other, "404 NoSuchUser"),
         (412, "PreconditionFailed", AlreadyExists, "exists already"),
         (409, "ConditionalRequestConflict", Transient, "answered 409"),
         (
@@ -100,6 +101,8 @@ fn an_answer_becomes_a_kind_and_a_sentence() {
         assert_eq!(got, kind, "{status} {code}: {message}");
         assert!(message.contains(text), "{status} {code}: {message}");
     }
+    let (kind, _) = translator().answered(Action::Head, &answer(404, "", ""));
+    assert_eq!(kind, NotFound);
     let denied = answer(
         403,
         "AccessDenied",
