@@ -20,6 +20,7 @@
 //! reversed. `docs/design.md` says why, `docs/format.md` what is stored.
 
 pub mod artifact;
+pub mod bbr;
 pub mod clock;
 pub mod monitor;
 pub mod remote;
