@@ -21,12 +21,119 @@
 //! of the run, the output of running scripts, and a drain's listings. Governed by the
 //! sections *Drain* and *Failure policy* of `docs/design.md`.
 
+pub mod artifact_metadata;
+mod check;
+mod commands;
+mod discovery;
+mod drain;
+mod error;
+mod instance;
+mod job;
 pub mod lock_order;
 mod manifest;
 mod metadata;
 mod schedule;
 mod script;
+mod target;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod workflow;
 mod yaml;
 
+use std::time::Duration;
+
+pub use check::{Checked, Space};
+pub use discovery::{Kind, discover};
+pub use drain::{Drained, Unrestorable};
+pub use error::{Error, Errors, Phase, Trouble};
+pub use instance::{ArtifactPlace, Host, Instance, PlaceKind};
+pub use job::Job;
 pub use metadata::{Constraint, Metadata};
 pub use script::{Direction, Script};
+pub use target::{Artifact, JobRef, Target};
+pub use workflow::{JobTime, Mark, PhaseReport, Run};
+
+/// Places on an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Where jobs lie: `/var/vcap/jobs`.
+    pub jobs: String,
+    /// The persistent disk: `/var/vcap/store`.
+    pub store: String,
+    /// `/etc/passwd`.
+    pub passwd: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            jobs: "/var/vcap/jobs".to_owned(),
+            store: "/var/vcap/store".to_owned(),
+            passwd: "/etc/passwd".to_owned(),
+        }
+    }
+}
+
+impl Paths {
+    /// bbr's artifact directory.
+    pub fn artifacts(&self) -> String {
+        format!("{}/bbr-backup", self.store)
+    }
+
+    /// Our own directory beside it.
+    pub fn state(&self) -> String {
+        format!("{}/bbr-backup.lifeboat", self.store)
+    }
+
+    /// A job's script.
+    pub fn script(&self, job: &str, script: Script) -> String {
+        format!("{}/{job}/bin/bbr/{script}", self.jobs)
+    }
+}
+
+/// How much at once, and how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Instances visited, or scripts run, side by side.
+    pub parallel: usize,
+    /// Scripts side by side on one instance. An sshd serves 10 sessions per connection unless
+    /// told otherwise.
+    pub per_instance: usize,
+    /// How long a short command (a listing, a metadata script) may say nothing.
+    pub silence: Duration,
+    /// How long a script that is told to end may take before it is killed.
+    pub grace: Duration,
+    /// How long cleanup waits for an unlock script that an earlier run started.
+    pub unlock_wait: Duration,
+    /// After a signal: how long unlock keeps the lock order.
+    pub orderly: Duration,
+    /// After a signal: how long in all.
+    pub abort: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            parallel: 10,
+            per_instance: 6,
+            silence: Duration::from_secs(300),
+            grace: Duration::from_secs(1),
+            unlock_wait: Duration::from_secs(60),
+            orderly: Duration::from_secs(7),
+            abort: Duration::from_millis(8900),
+        }
+    }
+}
+
+/// What discovery and every phase are told.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Places on an instance.
+    pub paths: Paths,
+    /// How much at once, and how long.
+    pub limits: Limits,
+    /// Our own release: `BBR_VERSION` of metadata scripts.
+    pub tool_version: String,
+}
