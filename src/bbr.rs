@@ -21,8 +21,10 @@
 //! of the run, the output of running scripts, and a drain's listings. Governed by the
 //! sections *Drain* and *Failure policy* of `docs/design.md`.
 
+mod abort;
 pub mod artifact_metadata;
 mod check;
+mod cleanup;
 mod commands;
 mod discovery;
 mod drain;
@@ -44,7 +46,9 @@ mod yaml;
 
 use std::time::Duration;
 
+pub use abort::Aborted;
 pub use check::{Checked, Space};
+pub use cleanup::{Cleaned, Leftovers, cleanup, left_over_users};
 pub use discovery::{Kind, discover};
 pub use drain::{Drained, Unrestorable};
 pub use error::{Error, Errors, Phase, Trouble};

@@ -1,7 +1,9 @@
 //! The module against real scripts and tools, on local "instances".
 
+mod abort;
 mod backup;
 mod check;
+mod cleanup;
 mod discovery;
 mod drain;
 
