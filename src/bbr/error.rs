@@ -56,7 +56,10 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// A script ended with another status than 0.
-    #[error("{script} of job {job} on {instance} {}{}", ending(*.status), said(.stderr))]
+    #[error(
+        "{script} of job {job} on {instance} {}{}{}",
+        ending(*.status), said(.stderr), advice(*.script, .job, .stderr)
+    )]
     Script {
         /// Which.
         script: Script,
@@ -122,6 +125,18 @@ fn ending(status: i32) -> String {
         126 => "failed with exit code 126 (the file is not executable)".to_owned(),
         _ => format!("failed with exit code {status}"),
     }
+}
+
+/// What to do about a failed script: where to look when it said nothing, and what is at stake.
+fn advice(script: Script, job: &str, stderr: &str) -> String {
+    let mut text = String::new();
+    if stderr.trim().is_empty() {
+        text = format!("; it said nothing, so look in /var/vcap/sys/log/{job} there");
+    }
+    if matches!(script, Script::PostBackupUnlock | Script::PostRestoreUnlock) {
+        text.push_str("; the job may still be locked: mend the cause, then run the cleanup");
+    }
+    text
 }
 
 fn said(stderr: &str) -> String {

@@ -57,3 +57,38 @@ impl<R: Read> Sums<R> {
         Ok(Some((digest, path.to_vec())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(listing: &[u8]) -> Result<Vec<(Digest, Vec<u8>)>, Broken> {
+        let mut sums = Sums::new(listing);
+        let mut records = Vec::new();
+        while let Some(record) = sums.next()? {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn records_are_read_whole_or_not_at_all() {
+        let digest = Digest::of(b"x");
+        let listing = format!("{digest}  ./a b\0{digest}  ./c\n\\\0").into_bytes();
+        let records = all(&listing).ok().unwrap();
+        assert_eq!(records[0], (digest, b"./a b".to_vec()));
+        assert_eq!(records[1], (digest, b"./c\n\\".to_vec()));
+        for length in 1..listing.len() {
+            let whole = listing[..length].ends_with(b"\0");
+            assert_eq!(all(&listing[..length]).is_ok(), whole, "{length}");
+        }
+        assert!(all(b"sha256sum: no such file\0").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_listing_panics(listing in proptest::collection::vec(0..=255_u8, 0..300)) {
+            drop(all(&listing));
+        }
+    }
+}

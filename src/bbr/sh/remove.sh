@@ -1,7 +1,7 @@
 # Removes artifact directory $1 and our own directory $2, in a session of its own, so that it
 # goes on when the connection ends. What still writes there (a drain that was given up) gets
-# two chances to notice. $3: "keep" leaves our own directory. $4: the run whose
-# directories they must be; empty: whoever made them.
+# two chances to notice. $3: "keep" leaves our own directory. $4: what the
+# owner's text must hold; empty: whoever made them.
 if [ -n "$4" ]; then
   [ -e "$2" ] || exit 0
   if ! grep -qsF -e "$4" "$2/owner"; then

@@ -256,3 +256,18 @@ fn left_over_users_are_told_by_their_names() {
     let users = left_over_users(world.remote("g/u0"), &world.settings.paths, &never()).unwrap();
     assert_eq!(users, ["bosh_1feb0a7deadbe01"]);
 }
+
+#[test]
+fn an_unlock_runs_even_where_nothing_can_be_written() {
+    let world = two_hosts();
+    // In place of our directory lies something in which no output can be kept.
+    fs::write(world.store("g/u0", "bbr-backup.lifeboat"), "").unwrap();
+    let force = Leftovers {
+        force: true,
+        ..Leftovers::default()
+    };
+    let cleaned = clean(&world, "c1", &force).unwrap();
+    assert_eq!(cleaned.unlocked, 2);
+    at(&world, "end g/u0 a post-backup-unlock");
+    assert!(world.leftovers("g/u0").is_empty());
+}

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use super::super::testing::{Fault, Kept, World};
 use super::super::{Drained, Errors, Run};
 use super::never;
+use crate::artifact::{Digest, EntrySink};
 use crate::monitor::{Meter, Silent};
 
 /// A run up to its drain; the artifact holds what `fill` puts there.
@@ -283,23 +285,69 @@ fn a_signal_ends_a_drain() {
 }
 
 #[test]
-fn what_the_sink_says_is_passed_on() {
-    struct Full;
-    impl crate::artifact::EntrySink for Full {
+fn a_file_that_grows_under_tar_is_a_warning_and_comes_whole() {
+    struct Slow(Kept, PathBuf);
+    impl EntrySink for Slow {
         fn file(
             &mut self,
-            _: &[u8],
-            _: u64,
-            _: &mut dyn std::io::Read,
-        ) -> anyhow::Result<crate::artifact::Digest> {
-            anyhow::bail!("the store is full")
+            head: &[u8],
+            size: u64,
+            content: &mut dyn Read,
+        ) -> anyhow::Result<Digest> {
+            let mut first = vec![0; 1 << 20];
+            content.read_exact(&mut first)?;
+            let mut file = fs::OpenOptions::new().append(true).open(&self.1)?;
+            file.write_all(b"more")?;
+            self.0.file(head, size, &mut (&first[..]).chain(content))
         }
         fn again(
             &mut self,
-            _: &[u8],
-            _: u64,
-            _: &mut dyn std::io::Read,
-        ) -> anyhow::Result<crate::artifact::Digest> {
+            head: &[u8],
+            size: u64,
+            content: &mut dyn Read,
+        ) -> anyhow::Result<Digest> {
+            self.0.again(head, size, content)
+        }
+        fn other(&mut self, head: &[u8]) -> anyhow::Result<()> {
+            self.0.other(head)
+        }
+        fn end(&mut self, zeros: u64) -> anyhow::Result<()> {
+            self.0.end(zeros)
+        }
+    }
+    let (world, run) = drained_world(|dir| fs::write(dir.join("big"), vec![7; 16 << 20]).unwrap());
+    let mut slow = Slow(Kept::default(), world.store("g/u0", "bbr-backup/j/big"));
+    let meter = Meter::new("j", None);
+    let drained = run
+        .drain(
+            &run.artifacts()[0],
+            &mut slow,
+            &meter,
+            &world.monitor,
+            &never(),
+        )
+        .unwrap();
+    // Whether the sum was taken before or after it grew: what is kept is what was summed.
+    let kept = slow.0.files[&b"./big"[..]].len();
+    assert!(kept == 16 << 20 || kept == (16 << 20) + 4, "{kept}");
+    assert!(
+        drained
+            .warnings
+            .iter()
+            .any(|line| line.contains("file changed as we read it")),
+        "{drained:?}"
+    );
+    run.finish(&never()).unwrap();
+}
+
+#[test]
+fn what_the_sink_says_is_passed_on() {
+    struct Full;
+    impl EntrySink for Full {
+        fn file(&mut self, _: &[u8], _: u64, _: &mut dyn Read) -> anyhow::Result<Digest> {
+            anyhow::bail!("the store is full")
+        }
+        fn again(&mut self, _: &[u8], _: u64, _: &mut dyn Read) -> anyhow::Result<Digest> {
             anyhow::bail!("never")
         }
         fn other(&mut self, _: &[u8]) -> anyhow::Result<()> {

@@ -67,8 +67,7 @@ impl Run {
     ) -> Result<(), Errors> {
         let places = self.unended_places();
         let errors = self.on_each(&places, shutdown, |place| {
-            let ended = stop_scripts(&self.target, place, Stop::Work, shutdown)
-                .map_err(|error| Error::remote(Phase::Unlock, "ending scripts", error))?;
+            let ended = stop_scripts(&self.target, place, Stop::Work, Phase::Unlock, shutdown)?;
             for name in ended {
                 monitor.warn(&format!(
                     "{}: ended {name}, which still ran",
@@ -214,15 +213,31 @@ impl Run {
     }
 }
 
-/// Ends scripts of ours on one instance; returns the names of those that ran.
+/// Ends scripts of ours on one instance; returns the names of those that had to be ended.
 pub(in crate::bbr) fn stop_scripts(
     target: &Target,
     place: usize,
     which: Stop,
+    phase: Phase,
     shutdown: &Shutdown,
-) -> Result<Vec<String>, remote::Error> {
-    let command = commands::stop(&target.settings, which);
-    let output = target.instances[place].remote.run(&command, shutdown)?;
+) -> Result<Vec<String>, Error> {
+    let doing = "ending scripts that still run";
+    let instance = &target.instances[place];
+    let output = instance
+        .remote
+        .run(&commands::stop(&target.settings, which), shutdown)
+        .map_err(|error| Error::remote(phase, doing, error))?;
     let names = String::from_utf8_lossy(&output.stdout);
-    Ok(names.lines().map(str::to_owned).collect())
+    let names: Vec<String> = names.lines().map(str::to_owned).collect();
+    if output.exit.ok() {
+        return Ok(names);
+    }
+    Err(Error::said(
+        phase,
+        format!(
+            "{}: {} would not end, even when killed; look at its processes there (a hanging disk?)",
+            instance.name(),
+            names.join(", ")
+        ),
+    ))
 }
