@@ -38,7 +38,9 @@ mod schedule;
 mod script;
 mod target;
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
+#[cfg(test)]
+mod tests;
 mod workflow;
 mod yaml;
 
@@ -138,12 +140,4 @@ pub struct Settings {
     pub limits: Limits,
     /// Our own release: `BBR_VERSION` of metadata scripts.
     pub tool_version: String,
-}
-
-/// Whether a deployment manifest can be read at all, before anything is set up for it.
-///
-/// # Errors
-/// Why not.
-pub fn check_manifest(text: &str) -> Result<(), String> {
-    manifest::DeploymentManifest::parse(text).map(drop)
 }
