@@ -20,15 +20,21 @@
 //! reversed. `docs/design.md` says why, `docs/format.md` what is stored.
 
 pub mod artifact;
+pub mod bbr;
+pub mod bosh;
 pub mod cli;
 pub mod clock;
 pub mod concourse;
 pub mod config;
+pub mod foundation;
+pub mod http;
 pub mod monitor;
 pub mod operation;
 pub mod process;
 pub mod remote;
+pub mod repo;
 pub mod report;
 pub mod secret;
 pub mod shutdown;
+pub mod ssh;
 pub mod store;

@@ -228,6 +228,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The instance it is about, as [`Remote::name`] gives it.
+    pub fn remote(&self) -> Option<&str> {
+        match self {
+            Self::Connect { remote, .. }
+            | Self::Lost { remote, .. }
+            | Self::Silent { remote, .. }
+            | Self::TooMuchOutput { remote, .. }
+            | Self::Io { remote, .. } => Some(remote),
+            Self::Stopped(_) => None,
+        }
+    }
+}
+
 /// [`Stopped`] as an `io::Error`, for readers and writers.
 pub fn stopped_io() -> std::io::Error {
     std::io::Error::other(Stopped)

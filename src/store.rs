@@ -3,6 +3,23 @@
 //! Knows names, bytes and times; never what an object contains. The contract below is
 //! checked by one conformance suite for every implementation. Governed by
 //! `docs/format.md` (names) and `docs/design.md` (copies, failure policy).
+//!
+//! [`directory::Directory`] and [`s3::S3`] do each call once and say what came of it;
+//! [`retry::Retry`] around one of them waits for it; [`copies::Copies`] holds all the stores
+//! of one run. [`memory::Memory`] is the model that tests compare with.
+
+#![warn(missing_docs)]
+
+pub mod copies;
+pub mod directory;
+pub mod memory;
+pub mod retry;
+pub mod s3;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod faulty;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -39,7 +56,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// All objects whose names start with `prefix`, in byte order of their names; with
     /// `after`, only those greater than it (asked of the store, not filtered here).
-    /// Nothing that is half-written is listed.
+    /// Nothing that is half-written is listed, nor anything whose name is no [`ObjectName`]:
+    /// that is somebody else's. A prefix or `after` below which there is nothing gives none.
     ///
     /// # Errors
     /// When the store does not answer or denies it.
@@ -133,20 +151,24 @@ pub enum Kind {
     AlreadyExists,
     /// The store refuses these credentials or this action; trying again is no use.
     Denied,
+    /// It is under Object Lock: it may be deleted or replaced another day.
+    Locked,
     /// Larger than the caller allows.
     TooLarge,
     /// The store may answer another time (network, 5xx, throttled, time-out).
     Transient,
+    /// Given up because a signal asked us to stop; says nothing about the store.
+    Stopped,
     /// Anything else; trying again is no use (no such bucket, wrong region, full disk).
     Other,
 }
 
 /// A failed call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// What kind it is.
     pub kind: Kind,
-    /// The store's configured name.
+    /// The store's configured name; empty when it concerns several, which the message names.
     pub store: String,
     /// The object's name, or the prefix that was listed.
     pub object: String,
@@ -164,12 +186,27 @@ impl Error {
             message: message.into(),
         }
     }
+
+    /// What happened, with the object, without the store.
+    fn reason(&self) -> String {
+        if self.object.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}: {}", self.object, self.message)
+        }
+    }
+
+    fn too_large(store: &str, name: &ObjectName, limit: u64) -> Self {
+        let message = format!("is larger than the {limit} bytes that such an object may have");
+        Self::new(Kind::TooLarge, store, name.as_str(), message)
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.store.is_empty(), self.object.is_empty()) {
-            (true, _) => write!(f, "{} {}", self.object, self.message),
+            (true, true) => f.write_str(&self.message),
+            (true, false) => write!(f, "{} {}", self.object, self.message),
             (false, true) => write!(f, "store {}: {}", self.store, self.message),
             (false, false) => write!(f, "store {}: {}: {}", self.store, self.object, self.message),
         }
@@ -177,3 +214,56 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A time without its fraction of a second, as stores give it.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(time, |since| {
+            SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(since.as_secs())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_below_their_store() {
+        for good in [
+            "a",
+            "east/backups/20261122T010203Z-7f3a09bc.json",
+            "A-_.z/0",
+        ] {
+            assert!(ObjectName::new(good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(129);
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "..",
+            "a/../b",
+            ".tmp/x",
+            "a b",
+            "ä",
+            "a\\b",
+            "-a",
+            "a\nb",
+            long.as_str(),
+        ] {
+            assert!(ObjectName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_store_object_and_reason() {
+        let error = Error::new(Kind::Other, "nas", "a/b", "the store is full");
+        assert_eq!(error.to_string(), "store nas: a/b: the store is full");
+        let error = Error::new(Kind::Other, "nas", "", "is full");
+        assert_eq!(error.to_string(), "store nas: is full");
+        let error = Error::new(Kind::Other, "", "a/b", "is in no store");
+        assert_eq!(error.to_string(), "a/b is in no store");
+    }
+}

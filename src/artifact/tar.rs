@@ -184,10 +184,20 @@ impl<R: Read> TarReader<R> {
     }
 
     fn skip(&mut self) -> io::Result<()> {
-        let left = self.content_left + self.padding_left;
-        let skipped = io::copy(&mut (&mut self.inner).take(left), &mut io::sink())?;
-        if skipped != left {
+        let content = io::copy(
+            &mut (&mut self.inner).take(self.content_left),
+            &mut io::sink(),
+        )?;
+        let mut padding = Vec::new();
+        (&mut self.inner)
+            .take(self.padding_left)
+            .read_to_end(&mut padding)?;
+        if content != self.content_left || padding.len() as u64 != self.padding_left {
             return Err(bad("ends inside an entry"));
+        }
+        // A reader of the repository pads with zeros.
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(bad("pads an entry with something other than zeros"));
         }
         (self.content_left, self.padding_left) = (0, 0);
         Ok(())

@@ -1,4 +1,4 @@
-//! The integration tests: the shipped programs, from outside.
+//! One integration binary: the shipped programs, and what only real servers can show.
 #![allow(
     clippy::unwrap_used,
     reason = "a helper of a test fails as the test does"
@@ -7,5 +7,7 @@
 mod bad_input;
 mod docs;
 mod keygen;
+mod repository;
 mod secrets;
+mod stores;
 mod support;

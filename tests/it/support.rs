@@ -1,4 +1,5 @@
-//! What the tests share.
+//! What the tests stand on.
 
+pub mod foundation;
 pub(crate) mod process;
 pub(crate) mod request;

@@ -1,0 +1,305 @@
+//! The commands sent to an instance. Each is a short POSIX shell script in `sh/`, checked by
+//! shellcheck, which needs only what a BOSH stemcell has: coreutils, findutils, awk, tar,
+//! util-linux, procps.
+
+use super::Settings;
+use super::script::Script;
+use crate::remote::Command;
+
+/// The status by which our scripts say that something is there already.
+pub(super) const EXISTS: i32 = 17;
+
+/// What every instance needs that runs scripts.
+pub(super) const TOOLS: [&str; 10] = [
+    "setsid", "env", "grep", "mkdir", "ps", "awk", "tail", "tr", "sed", "stat",
+];
+
+/// What an instance needs beyond it to be drained.
+pub(super) const DRAIN_TOOLS: [&str; 8] = [
+    "tar",
+    "find",
+    "sort",
+    "split",
+    "xargs",
+    "sha256sum",
+    "nproc",
+    "nice",
+];
+
+fn shell<W: AsRef<[u8]>>(label: &str, text: &str, args: impl IntoIterator<Item = W>) -> Command {
+    // What is sent shows in process lists and sudo's log: no comments, no blank lines.
+    let text: String = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mut command = Command::as_root(label, ["sh", "-c", &text, "lifeboat"]);
+    command
+        .words
+        .extend(args.into_iter().map(|arg| arg.as_ref().to_vec()));
+    command
+}
+
+fn tenths(time: std::time::Duration) -> String {
+    (time.as_millis() / 100).to_string()
+}
+
+/// Tells Windows from the rest; no `sudo` there.
+pub(super) fn windows_test(settings: &Settings) -> Command {
+    Command::as_root("Windows test", ["echo", "%OS%"])
+        .as_login_user()
+        .silent_for(settings.limits.silence)
+}
+
+pub(super) fn find(settings: &Settings) -> Command {
+    let mut args = vec![settings.paths.jobs.clone()];
+    args.extend(
+        Script::ALL
+            .into_iter()
+            .map(|script| script.name().to_owned()),
+    );
+    shell("search for scripts", include_str!("sh/find.sh"), args)
+        .silent_for(settings.limits.silence)
+}
+
+pub(super) fn metadata(settings: &Settings, job: &str) -> Command {
+    Command::as_root(
+        &format!("metadata of job {job}"),
+        [settings.paths.script(job, Script::Metadata)],
+    )
+    .with("BBR_VERSION", &settings.tool_version)
+    .silent_for(settings.limits.silence)
+}
+
+pub(super) fn inspect(settings: &Settings, tools: &[&str]) -> Command {
+    let paths = &settings.paths;
+    let (artifacts, state) = (paths.artifacts(), paths.state());
+    let args = [artifacts.as_str(), state.as_str(), paths.store.as_str()]
+        .into_iter()
+        .chain(tools.iter().copied());
+    shell("look for leftovers", include_str!("sh/inspect.sh"), args)
+        .silent_for(settings.limits.silence)
+}
+
+pub(super) fn mark(settings: &Settings, marker: &str) -> Command {
+    let args = [&settings.paths.store, &settings.paths.state(), marker];
+    shell("write the marker", include_str!("sh/mark.sh"), args).silent_for(settings.limits.silence)
+}
+
+pub(super) fn directories(settings: &Settings, names: &[String]) -> Command {
+    let args = [settings.paths.artifacts(), settings.paths.state()]
+        .into_iter()
+        .chain(names.iter().cloned());
+    shell(
+        "make the artifact directories",
+        include_str!("sh/directories.sh"),
+        args,
+    )
+    .silent_for(settings.limits.silence)
+}
+
+pub(super) fn unmark(settings: &Settings, run: &str) -> Command {
+    let args = [&settings.paths.state(), run];
+    shell("take the marker away", include_str!("sh/unmark.sh"), args)
+        .silent_for(settings.limits.silence)
+}
+
+/// Whose directories are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose<'a> {
+    /// Those of this run, and none other.
+    Run(&'a str),
+    /// Anybody's.
+    Anybody,
+}
+
+/// Whether the marker stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// The instance may still be locked.
+    Keep,
+    /// It is clean.
+    Remove,
+}
+
+pub(super) fn remove(settings: &Settings, whose: Whose<'_>, marker: Marker) -> Command {
+    let keep = match marker {
+        Marker::Keep => "keep",
+        Marker::Remove => "",
+    };
+    let run = match whose {
+        Whose::Run(run) => run,
+        Whose::Anybody => "",
+    };
+    let (artifacts, state) = (settings.paths.artifacts(), settings.paths.state());
+    // Removing a million files is silent work.
+    shell(
+        "remove what the backup left",
+        include_str!("sh/remove.sh"),
+        [artifacts.as_str(), &state, keep, run],
+    )
+}
+
+/// A script to start: under which name, and where it lies.
+#[derive(Debug, Clone)]
+pub(super) struct Start {
+    pub(super) script: Script,
+    pub(super) name: String,
+    path: String,
+}
+
+impl Start {
+    /// A name occurs once in a run, so that a script is started at most once in it.
+    pub(super) fn new(settings: &Settings, run: &str, job: &str, script: Script) -> Self {
+        Self {
+            script,
+            name: format!("{script}--{job}--{run}"),
+            path: settings.paths.script(job, script),
+        }
+    }
+}
+
+/// Runs one script.
+pub(super) fn start(settings: &Settings, label: &str, start: &Start) -> Command {
+    let state = settings.paths.state();
+    let heed = match start.script {
+        Script::PostBackupUnlock | Script::PostRestoreUnlock => "",
+        _ => "heed",
+    };
+    let args = [state.as_str(), heed, "one", &start.name, &start.path];
+    shell(label, include_str!("sh/start.sh"), args)
+}
+
+/// Starts several unlock scripts of one instance at once.
+pub(super) fn start_all(settings: &Settings, starts: &[Start]) -> Command {
+    let state = settings.paths.state();
+    let pairs = starts
+        .iter()
+        .flat_map(|start| [start.name.as_str(), start.path.as_str()]);
+    let args = [state.as_str(), "", "many"].into_iter().chain(pairs);
+    shell(
+        "start what remains to be unlocked",
+        include_str!("sh/start.sh"),
+        args,
+    )
+}
+
+/// Which scripts of ours [`stop`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Lock, backup and restore scripts, at once.
+    Work,
+    /// Unlock scripts, after they had time to end by themselves.
+    Unlock,
+}
+
+pub(super) fn stop(settings: &Settings, which: Stop) -> Command {
+    let (pattern, patience) = match which {
+        Stop::Work => (
+            r"pre-backup-lock\|backup\|pre-restore-lock\|restore",
+            "0".to_owned(),
+        ),
+        Stop::Unlock => (
+            r"post-backup-unlock\|post-restore-unlock",
+            tenths(settings.limits.unlock_wait),
+        ),
+    };
+    let (state, grace) = (settings.paths.state(), tenths(settings.limits.grace));
+    shell(
+        "end scripts that still run",
+        include_str!("sh/stop.sh"),
+        [state.as_str(), pattern, &patience, &grace],
+    )
+}
+
+/// The directory of one artifact, and the one beside it for its listing.
+#[derive(Debug, Clone)]
+pub(super) struct DrainPaths {
+    pub(super) source: String,
+    work: String,
+}
+
+impl DrainPaths {
+    pub(super) fn new(settings: &Settings, directory: &str) -> Self {
+        Self {
+            source: format!("{}/{directory}", settings.paths.artifacts()),
+            work: format!("{}/drain/{directory}", settings.paths.state()),
+        }
+    }
+
+    pub(super) fn list(&self) -> Command {
+        let args = [&self.source, &self.work];
+        shell("list the artifact", include_str!("sh/list.sh"), args)
+    }
+
+    pub(super) fn sums(&self) -> Command {
+        let args = [&self.source, &self.work];
+        shell("hash the artifact", include_str!("sh/sums.sh"), args)
+    }
+
+    fn tar(&self, label: &str) -> Command {
+        Command::as_root(
+            label,
+            [
+                "tar",
+                "--create",
+                "--format=gnu",
+                "--hard-dereference",
+                "--no-recursion",
+                "--file=-",
+                "--null",
+                "--directory",
+                &self.source,
+            ],
+        )
+    }
+
+    pub(super) fn all(&self) -> Command {
+        let mut command = self.tar("tar the artifact");
+        command
+            .words
+            .push(format!("--files-from={}/list", self.work).into());
+        command
+    }
+
+    pub(super) fn file_again(&self, name: &[u8]) -> Command {
+        let mut command = self.tar("tar one file again");
+        command.words.extend([b"--".to_vec(), name.to_vec()]);
+        command
+    }
+
+    pub(super) fn sum_again(&self, name: &[u8]) -> Command {
+        let text = r#"cd "$1" && sha256sum -z -- "$2""#;
+        shell("hash one file again", text, [self.source.as_bytes(), name])
+    }
+
+    pub(super) fn remove(&self) -> Command {
+        Command::as_root(
+            "remove the drained artifact",
+            [
+                "setsid",
+                "--wait",
+                "rm",
+                "-rf",
+                "--",
+                &self.source,
+                &self.work,
+            ],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_has_no_comments_and_no_blank_lines() {
+        let command = find(&Settings::default());
+        let text = String::from_utf8(command.words[2].clone()).unwrap();
+        assert!(text.starts_with("jobs=$1; shift\n"), "{text}");
+        assert!(text.lines().all(|line| !line.starts_with('#')));
+        assert_eq!(command.words[4], b"/var/vcap/jobs");
+    }
+}

@@ -1,0 +1,120 @@
+//! What backups there are: `check`, `show`, `list`.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Result, bail};
+
+use super::settings::Settings;
+use super::stores::{Stores, a_day_before, backup_id};
+use super::{Context, describe};
+use crate::repo;
+use crate::repo::catalogue::{Believed, Listing};
+use crate::report;
+use crate::store::Kind;
+
+/// The ids of committed backups, oldest first: all, or those from one day before `after` on.
+/// One listing per store, no manifest is read: it costs what is new, not what exists.
+///
+/// # Errors
+/// When no store answers.
+pub fn check(context: &Context, settings: &Settings, after: Option<&str>) -> Result<Vec<String>> {
+    let stores = Stores::open(context, settings)?;
+    // A version that no backup ever had (a cleanup's) asks for everything.
+    let after = after
+        .and_then(|id| backup_id(id).ok())
+        .map(|id| a_day_before(&id));
+    let listing = stores.catalogue().list(after.as_ref())?;
+    tell_silent(context, &listing);
+    Ok(listing
+        .backups
+        .iter()
+        .map(|listed| listed.id.to_string())
+        .collect())
+}
+
+/// One committed backup, from its manifest alone: no identity, one small read.
+///
+/// # Errors
+/// When it was never there, was dropped (when and why), or is not to be believed.
+pub fn show(context: &Context, settings: &Settings, id: &str) -> Result<report::Backup> {
+    let stores = Stores::open(context, settings)?;
+    let believed = find(&stores, id)?;
+    let copies = believed.signed.manifest.stores.clone();
+    Ok(describe::backup(
+        &believed,
+        copies,
+        settings.repository.stores.len(),
+    ))
+}
+
+/// All committed backups.
+///
+/// # Errors
+/// When no store answers.
+pub fn list(context: &Context, settings: &Settings) -> Result<report::Listing> {
+    let stores = Stores::open(context, settings)?;
+    let catalogue = stores.catalogue();
+    let listing = catalogue.list(None)?;
+    let mut all = report::Listing {
+        silent_stores: problems(&listing),
+        ..report::Listing::default()
+    };
+    let configured = settings.repository.stores.len();
+    let mut unreadable = Vec::new();
+    let each = |listed: &repo::catalogue::Listed, believed: Believed| {
+        let copies = stores.copies.names_of(listed.stores);
+        all.backups
+            .push(describe::backup(&believed, copies, configured));
+        ControlFlow::Continue(())
+    };
+    catalogue.newest_first(&listing, usize::MAX, each, |id, error| {
+        unreadable.push(report::Problem {
+            what: id.to_string(),
+            why: error.to_string(),
+        });
+    })?;
+    all.unreadable = unreadable;
+    all.backups.reverse();
+    Ok(all)
+}
+
+/// The believed manifest of a backup, or why there is none.
+pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
+    let id = backup_id(id)?;
+    let catalogue = stores.catalogue();
+    match catalogue.manifest(&id) {
+        Ok(believed) => Ok(believed),
+        Err(repo::Error::Store(error)) if error.kind == Kind::NotFound => {
+            match catalogue.dropped(&id) {
+                Ok(Some(_)) => bail!(
+                    "backup {id} of {} was pruned: it is no longer in any store; choose another version",
+                    stores.foundation
+                ),
+                _ => bail!(
+                    "there is no backup {id} of {} in any store; `lifeboat list` shows those there are",
+                    stores.foundation
+                ),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn tell_silent(context: &Context, listing: &Listing) {
+    for error in &listing.silent {
+        context
+            .monitor
+            .warn(&format!("{error}; the listing is that of the other stores"));
+    }
+}
+
+fn problems(listing: &Listing) -> Vec<report::Problem> {
+    listing
+        .silent
+        .iter()
+        .map(|error| report::Problem {
+            what: error.store.clone(),
+            why: error.to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,171 @@
+//! Mending what an earlier run left: bbr's `backup-cleanup`, which acts only where something is left.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Error, Result};
+
+use super::live::{Plan, close, discover, listed};
+use super::settings::{Component, Settings};
+use super::{Context, backup};
+use crate::bbr;
+use crate::foundation::{Foundation, Reached};
+use crate::report;
+use crate::report::failure::Failure;
+
+/// Unlocks and cleans what an earlier run left; with `force` everywhere.
+///
+/// # Errors
+/// A [`Failure`] that names what may still be locked.
+pub fn cleanup(
+    context: &Context,
+    settings: &Settings,
+    components: &[Component],
+    force: bool,
+) -> Result<report::Cleanup> {
+    let foundation = backup::open_foundation(context, settings);
+    let mut done = report::Cleanup::default();
+    let mut errors = Vec::new();
+    let mut may_be_locked = Vec::new();
+    for plan in backup::plans(settings, components)? {
+        let name = plan.name.to_string();
+        let mut one = One {
+            context,
+            foundation: &foundation,
+            plan,
+            force,
+            done: Vec::new(),
+            errors: Vec::new(),
+            may_be_locked: Vec::new(),
+        };
+        one.run(&backup::mark(context, settings)?.run);
+        done.done
+            .extend(one.done.into_iter().map(|text| format!("{name}: {text}")));
+        errors.extend(
+            one.errors
+                .into_iter()
+                .map(|error| error.context(name.clone())),
+        );
+        may_be_locked.extend(one.may_be_locked);
+        // The next component may need it as much as this one did.
+        context.shutdown.check()?;
+    }
+    if errors.is_empty() {
+        return Ok(done);
+    }
+    Err(Failure {
+        causes: errors,
+        state: if done.done.is_empty() {
+            "nothing was mended".into()
+        } else {
+            format!("what else was left is mended: {}", done.done.join("; "))
+        },
+        may_be_locked,
+        mend: Some(format!(
+            "look at the first cause, then {}",
+            backup::mend(components)
+        )),
+    }
+    .into())
+}
+
+struct One<'a> {
+    context: &'a Context,
+    foundation: &'a Foundation,
+    plan: Plan,
+    force: bool,
+    done: Vec<String>,
+    errors: Vec<Error>,
+    may_be_locked: Vec<String>,
+}
+
+impl One<'_> {
+    fn run(&mut self, id: &str) {
+        let context = self.context;
+        let reached = match self.foundation.reach(&self.plan.aim, &context.shutdown) {
+            Ok(reached) => reached,
+            Err(error) => return self.errors.push(error.into()),
+        };
+        let users = self.left_over_users(&reached);
+        match discover(context, self.foundation, &self.plan, &reached) {
+            Ok(target) => self.clean(&target, id),
+            Err(errors) => self.errors.extend(listed(errors)),
+        }
+        if !users.is_empty() || self.force {
+            // The own user begins like those of earlier runs and goes with them.
+            let problems = reached.close_all();
+            if problems.is_empty() && !users.is_empty() {
+                self.done.push(format!(
+                    "removed SSH users {}",
+                    users.into_iter().collect::<Vec<_>>().join(", ")
+                ));
+            }
+            self.errors.extend(problems.into_iter().map(Error::msg));
+        }
+        self.errors.extend(close(&reached, context));
+    }
+
+    fn clean(&mut self, target: &bbr::Target, id: &str) {
+        let (monitor, shutdown) = (&*self.context.monitor, &self.context.shutdown);
+        let leftovers = bbr::Leftovers {
+            force: self.force,
+            instances: BTreeSet::new(),
+        };
+        match bbr::cleanup(
+            target,
+            bbr::Direction::Backup,
+            id,
+            &leftovers,
+            monitor,
+            shutdown,
+        ) {
+            Ok(cleaned) => {
+                if !cleaned.ended.is_empty() {
+                    self.done
+                        .push(format!("ended {}", cleaned.ended.join(", ")));
+                }
+                if !cleaned.instances.is_empty() {
+                    self.done.push(format!(
+                        "{} unlock scripts ran; cleaned {}",
+                        cleaned.unlocked,
+                        cleaned.instances.join(", ")
+                    ));
+                }
+            }
+            Err(errors) => {
+                for error in errors.list() {
+                    if error.phase == bbr::Phase::Unlock {
+                        self.may_be_locked.extend(instance_of(&error.trouble));
+                    }
+                }
+                self.errors.extend(listed(errors));
+            }
+        }
+    }
+
+    /// Accounts of ours that this run did not make.
+    fn left_over_users(&mut self, reached: &Reached) -> BTreeSet<String> {
+        let Some(own) = reached.user() else {
+            return BTreeSet::new();
+        };
+        let paths = self.foundation.bbr_settings().paths;
+        let mut users = BTreeSet::new();
+        for host in &reached.hosts {
+            match bbr::left_over_users(&*host.remote, &paths, &self.context.shutdown) {
+                Ok(found) => users.extend(found),
+                Err(error) => self.errors.push(error.into()),
+            }
+        }
+        users.remove(own);
+        users
+    }
+}
+
+fn instance_of(trouble: &bbr::Trouble) -> Option<String> {
+    match trouble {
+        bbr::Trouble::Script { instance, .. } | bbr::Trouble::Command { instance, .. } => {
+            Some(instance.clone())
+        }
+        bbr::Trouble::Remote { source, .. } => source.remote().map(str::to_owned),
+        _ => None,
+    }
+}

@@ -1,0 +1,329 @@
+//! From the stores into a directory: `in` with `download`, `lifeboat fetch`.
+//!
+//! One folder per component, in bbr's own artifact layout. A folder appears under its name
+//! when all of it is there and verified.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+use super::catalogue::find;
+use super::settings::{Selection, Settings};
+use super::stores::Stores;
+use super::tree::TreeWriter;
+use super::{Context, describe};
+use crate::artifact::tar::{EntryKind, TarReader};
+use crate::artifact::{Digest, Form};
+use crate::bbr::artifact_metadata::{Checksums, MetadataWriter};
+use crate::clock;
+use crate::monitor::Meter;
+use crate::repo::catalogue::Origin;
+use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord, Manifest};
+use crate::repo::reader::{ReadEntry, Reader};
+use crate::repo::seal::Identity;
+use crate::report;
+
+/// The name under which bbr keeps checksums, in every artifact directory of its own.
+const METADATA: &str = "metadata";
+/// Output is written in pieces of this many bytes.
+const BUFFER: usize = 1 << 20;
+
+/// Fetches, decrypts and verifies into a directory, one folder per component.
+///
+/// # Errors
+/// As [`show`](super::show), and when anything read differs from its name or digest.
+pub fn fetch(
+    context: &Context,
+    settings: &Settings,
+    id: &str,
+    selection: &Selection,
+    into: &Path,
+) -> Result<report::Fetched> {
+    let begun = context.clock.now();
+    let secret = settings.repository.recovery_identity.as_ref().ok_or_else(|| {
+        anyhow!("recovery_identity is missing: what is in a backup can be read with a recovery identity alone")
+    })?;
+    let identity =
+        Identity::parse(secret).map_err(|problem| anyhow!("recovery_identity {problem}"))?;
+    let stores = Stores::open(context, settings)?;
+    let believed = find(&stores, id)?;
+    let manifest = &believed.signed.manifest;
+    match &believed.origin {
+        Origin::Verified(signer) => context
+            .monitor
+            .info(&format!("backup {id} was signed by {signer}")),
+        Origin::NotVerified => context.monitor.warn(&format!(
+            "backup {id}: origin not verified; list the worker's public key in trusted_workers"
+        )),
+    }
+    let fetcher = stores.fetcher();
+    let keys = fetcher.keys(manifest, &identity)?;
+    let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
+    let wanted = wanted(manifest, selection)?;
+    let mut fetch = Fetch {
+        context,
+        reader: &reader,
+        files: 0,
+        bytes: 0,
+    };
+    for (component, artifacts) in wanted {
+        fetch.component(component, &artifacts, into)?;
+    }
+    let copies = manifest.stores.clone();
+    Ok(report::Fetched {
+        backup: describe::backup(&believed, copies, settings.repository.stores.len()),
+        files: fetch.files,
+        bytes: fetch.bytes,
+        took: context
+            .clock
+            .now()
+            .duration_since(begun)
+            .unwrap_or_default(),
+    })
+}
+
+type Wanted<'a> = (&'a ComponentRecord, Vec<&'a ArtifactRecord>);
+
+fn wanted<'a>(manifest: &'a Manifest, selection: &Selection) -> Result<Vec<Wanted<'a>>> {
+    for asked in &selection.components {
+        ensure!(
+            manifest
+                .components
+                .iter()
+                .any(|component| component.name.as_str() == asked.to_string()),
+            "components: backup {} holds no {asked}; it holds {}",
+            manifest.id,
+            names(manifest)
+        );
+    }
+    let wanted: Vec<Wanted<'_>> = manifest
+        .components
+        .iter()
+        .map(|component| {
+            let artifacts = component
+                .artifacts
+                .iter()
+                .filter(|artifact| selection.wants(component.name.as_str(), &artifact.name))
+                .collect::<Vec<_>>();
+            (component, artifacts)
+        })
+        .filter(|(component, artifacts)| {
+            let whole =
+                selection.artifacts.is_empty() && selection.wants(component.name.as_str(), "");
+            whole || !artifacts.is_empty()
+        })
+        .collect();
+    ensure!(
+        !wanted.is_empty(),
+        "artifacts: nothing in backup {} has such a name; `lifeboat show {}` lists what it holds",
+        manifest.id,
+        manifest.id
+    );
+    Ok(wanted)
+}
+
+fn names(manifest: &Manifest) -> String {
+    let names: Vec<_> = manifest
+        .components
+        .iter()
+        .map(|component| component.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+struct Fetch<'a> {
+    context: &'a Context,
+    reader: &'a Reader,
+    files: u64,
+    bytes: u64,
+}
+
+impl Fetch<'_> {
+    fn component(
+        &mut self,
+        component: &ComponentRecord,
+        artifacts: &[&ArtifactRecord],
+        into: &Path,
+    ) -> Result<()> {
+        let folder = into.join(component.name.as_str());
+        ensure!(
+            !folder.exists(),
+            "{} is there already; give an empty directory",
+            folder.display()
+        );
+        let parent = folder.parent().unwrap_or(into);
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("{} cannot be made", parent.display()))?;
+        let partial = parent.join(format!(
+            ".{}.partial",
+            folder.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        if partial.exists() {
+            std::fs::remove_dir_all(&partial).with_context(|| {
+                format!("{} of an earlier try cannot be removed", partial.display())
+            })?;
+        }
+        std::fs::create_dir(&partial)
+            .with_context(|| format!("{} cannot be made", partial.display()))?;
+        let written = self
+            .artifacts(component, artifacts, &partial)
+            .and_then(|()| {
+                std::fs::rename(&partial, &folder)
+                    .with_context(|| format!("{} cannot be named", folder.display()))
+            });
+        if written.is_err() {
+            // What is half-written must not be taken for an artifact; its error is the news.
+            drop(std::fs::remove_dir_all(&partial));
+        }
+        written
+    }
+
+    fn artifacts(
+        &mut self,
+        component: &ComponentRecord,
+        artifacts: &[&ArtifactRecord],
+        folder: &Path,
+    ) -> Result<()> {
+        let total = artifacts.iter().map(|artifact| artifact.bytes).sum();
+        let meter = self
+            .context
+            .monitor
+            .meter(&format!("fetch {}", component.name), Some(total));
+        let mut metadata = Metadata::begin(component, artifacts, folder)?;
+        // bbr's file lists shared artifacts behind those of instances.
+        let (shared, own): (Vec<&ArtifactRecord>, Vec<_>) = artifacts
+            .iter()
+            .partition(|artifact| artifact.name.ends_with("-backup-one-restore-all.tar"));
+        for artifact in own.into_iter().chain(shared) {
+            self.context.shutdown.check()?;
+            self.artifact(component, artifact, folder, &mut metadata, &meter)
+                .with_context(|| format!("{} of {}", artifact.name, component.name))?;
+            self.files += 1;
+            self.bytes += artifact.bytes;
+        }
+        meter.finish();
+        metadata.finish(component)
+    }
+
+    fn artifact(
+        &self,
+        component: &ComponentRecord,
+        artifact: &ArtifactRecord,
+        folder: &Path,
+        metadata: &mut Metadata,
+        meter: &Arc<Meter>,
+    ) -> Result<()> {
+        let root = self.reader.root(component, artifact)?;
+        if artifact.form == Form::Tree {
+            let mut tree = TreeWriter::new(folder, meter);
+            self.reader.read(&root, &mut tree)?;
+            return tree.finish(&*self.context.monitor);
+        }
+        let mut sums = metadata.artifact(root.head.bbr.as_ref())?;
+        let path = folder.join(&artifact.name);
+        let failed = || format!("{} cannot be written", path.display());
+        let file = File::create_new(&path).with_context(failed)?;
+        let mut out = BufWriter::with_capacity(BUFFER, Counting { to: file, meter });
+        self.reader
+            .write_file(&root, &mut out, &mut |entry| record(sums.as_mut(), entry))?;
+        out.flush().with_context(failed)?;
+        if let Some(sums) = sums {
+            sums.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// bbr's `metadata`, made from the index, unless the component brings its own.
+enum Metadata {
+    Made(Box<MetadataWriter<BufWriter<File>>>),
+    Brought,
+}
+
+impl Metadata {
+    fn begin(
+        component: &ComponentRecord,
+        artifacts: &[&ArtifactRecord],
+        folder: &Path,
+    ) -> Result<Self> {
+        let brought = component
+            .artifacts
+            .iter()
+            .any(|artifact| artifact.name == METADATA);
+        let plain =
+            !artifacts.is_empty() && artifacts.iter().all(|artifact| artifact.form != Form::Tar);
+        if brought || plain {
+            return Ok(Self::Brought);
+        }
+        let path = folder.join(METADATA);
+        let file = File::create_new(&path)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(Self::Made(Box::new(MetadataWriter::new(BufWriter::new(
+            file,
+        )))))
+    }
+
+    fn artifact(
+        &mut self,
+        name: Option<&BbrName>,
+    ) -> Result<Option<Checksums<'_, BufWriter<File>>>> {
+        let (Self::Made(writer), Some(name)) = (self, name) else {
+            return Ok(None);
+        };
+        Ok(Some(match name {
+            BbrName::Instance {
+                instance,
+                index,
+                job,
+            } => writer.instance_artifact(instance, index, job)?,
+            BbrName::Custom { custom } => writer.custom_artifact(custom)?,
+        }))
+    }
+
+    fn finish(self, component: &ComponentRecord) -> Result<()> {
+        let Self::Made(writer) = self else {
+            return Ok(());
+        };
+        let time =
+            |text: &str| clock::parse_rfc3339(text).context("the manifest has a time that is none");
+        let mut file =
+            writer.finish(time(&component.started)?, Some(time(&component.finished)?))?;
+        Ok(file.flush()?)
+    }
+}
+
+fn record(sums: Option<&mut Checksums<'_, BufWriter<File>>>, entry: &ReadEntry<'_>) -> Result<()> {
+    let Some(sums) = sums else {
+        return Ok(());
+    };
+    let Ok(described) = TarReader::new(entry.head).next_entry()? else {
+        bail!("an entry of the index has no header")
+    };
+    match (described.kind, entry.content) {
+        (EntryKind::Directory, _) => {}
+        (_, Some((_, digest))) => sums.checksum(&described.name, digest)?,
+        // bbr takes anything without content for an empty file.
+        (_, None) => sums.checksum(&described.name, Digest::of(b""))?,
+    }
+    Ok(())
+}
+
+struct Counting<'a> {
+    to: File,
+    meter: &'a Meter,
+}
+
+impl Write for Counting<'_> {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        let written = self.to.write(buffer)?;
+        self.meter.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}

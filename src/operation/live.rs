@@ -1,0 +1,498 @@
+//! One component taken live: reached, checked, locked, backed up, unlocked, drained, cleaned.
+//! The order and its successors are bbr's (docs/design.md, *Failure policy*).
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Error, Result, anyhow};
+
+use super::Context;
+use crate::artifact::{EntrySink, Form};
+use crate::bbr;
+use crate::clock;
+use crate::foundation::{Aim, Foundation, Reached};
+use crate::monitor::Monitor;
+use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord, PhaseRecord};
+use crate::repo::id::ComponentName;
+use crate::repo::run::Run;
+use crate::repo::writer::ArtifactName;
+use crate::store::is_segment;
+
+/// Artifacts drained side by side. Each holds up to a pack and a cutting buffer, 16 MiB
+/// together, and one is enough to fill a link.
+const DRAINS: usize = 4;
+/// Concourse kills 10 s after the signal; what is not done half a second earlier is left to
+/// cleanup.
+const SIGNAL_TIME: Duration = Duration::from_millis(9500);
+/// The deployment manifest's name in bbr's layout.
+const MANIFEST: &str = "manifest.yml";
+
+/// What a component is made of, and who marks it.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) name: ComponentName,
+    pub(super) aim: Aim,
+    pub(super) unsafe_lock_free: bool,
+    pub(super) with_manifest: bool,
+}
+
+/// A component that was reached and passed its checks. Must be ended by [`Live::take`] or
+/// [`Live::close`].
+#[derive(Debug)]
+pub(super) struct Live {
+    plan: Plan,
+    reached: Reached,
+    run: bbr::Run,
+    phases: Vec<PhaseRecord>,
+    started: SystemTime,
+}
+
+/// How a component ended.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// The component, when all of it is on its way to the stores.
+    pub(super) record: Option<ComponentRecord>,
+    /// Bytes drained.
+    pub(super) drained_bytes: u64,
+    /// The first cause first.
+    pub(super) errors: Vec<Error>,
+    /// `group/id`.
+    pub(super) may_be_locked: Vec<String>,
+}
+
+impl Live {
+    /// Reaches a component and checks it; changes nothing but SSH users, which are removed
+    /// again on failure.
+    pub(super) fn open(
+        context: &Context,
+        foundation: &Foundation,
+        plan: Plan,
+        mark: &bbr::Mark,
+    ) -> Result<Self, Vec<Error>> {
+        let started = context.clock.now();
+        let begin = Instant::now();
+        let monitor = &*context.monitor;
+        let named = |error: Error| error.context(plan.name.to_string());
+        monitor.info(&format!("{}: reaching its instances", plan.name));
+        let reached = foundation
+            .reach(&plan.aim, &context.shutdown)
+            .map_err(|error| vec![named(error.into())])?;
+        let checked = check(context, foundation, &plan, &reached, mark);
+        match checked {
+            Ok(run) => Ok(Self {
+                phases: vec![phase("check", begin.elapsed())],
+                plan,
+                reached,
+                run,
+                started,
+            }),
+            Err(mut errors) => {
+                errors = errors.into_iter().map(named).collect();
+                errors.extend(close(&reached, context).into_iter().map(named));
+                Err(errors)
+            }
+        }
+    }
+
+    /// One line for people: instances, jobs, artifacts.
+    pub(super) fn summary(&self) -> String {
+        let target = self.run.target();
+        let artifacts = self.run.artifacts();
+        let jobs: std::collections::BTreeSet<_> = artifacts
+            .iter()
+            .map(|artifact| target.job(artifact.job).name.as_str())
+            .collect();
+        format!(
+            "{} instances, {} artifacts, jobs {}",
+            target.instances.len(),
+            artifacts.len(),
+            jobs.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    /// The component's name.
+    pub(super) fn name(&self) -> &ComponentName {
+        &self.plan.name
+    }
+
+    /// Removes the SSH users; for a component that is not taken.
+    pub(super) fn close(self, context: &Context) -> Vec<Error> {
+        close(&self.reached, context)
+    }
+
+    /// Takes the component: lock, backup, unlock, drain, clean. Whatever happens, what was
+    /// locked is unlocked, or said to be not.
+    pub(super) fn take(mut self, context: &Context, to: &Run) -> Taken {
+        let mut taken = Taken::default();
+        let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        let scripts_ran = match self.run.mark(shutdown) {
+            Ok(()) => self.scripts(context, &mut taken),
+            Err(errors) => {
+                taken.errors.extend(listed(errors));
+                false
+            }
+        };
+        if scripts_ran && !shutdown.is_raised() {
+            let begin = Instant::now();
+            match self.drain(context, to, &mut taken) {
+                Ok(artifacts) => {
+                    self.phases.push(phase("drain", begin.elapsed()));
+                    taken.record = Some(self.record(context, artifacts));
+                }
+                Err(errors) => taken.errors.extend(errors),
+            }
+        }
+        let begin = Instant::now();
+        if shutdown.is_raised() {
+            let signal = shutdown.since().unwrap_or(begin);
+            let aborted = self.run.abort(signal, monitor);
+            taken.may_be_locked = aborted.maybe_locked;
+            if aborted.out_of_order {
+                monitor.warn(&format!(
+                    "{}: the time left did not suffice to keep the lock order; the remaining unlock scripts were started at once",
+                    self.plan.name
+                ));
+            }
+            if !aborted.not_clean.is_empty() {
+                monitor.warn(&format!(
+                    "{}: not known to be clean: {}",
+                    self.plan.name,
+                    aborted.not_clean.join(", ")
+                ));
+            }
+            taken
+                .errors
+                .extend(aborted.errors.into_iter().map(Error::from));
+        } else {
+            if let Err(errors) = self.run.finish(shutdown) {
+                taken.errors.extend(listed(errors));
+            }
+            taken.may_be_locked = self.run.locked_instances();
+        }
+        taken.errors.extend(close(&self.reached, context));
+        if let Some(record) = &mut taken.record {
+            record.phases.push(phase("cleanup", begin.elapsed()));
+            record.finished = clock::rfc3339(context.clock.now());
+        }
+        let name = self.plan.name.to_string();
+        taken.errors = taken
+            .errors
+            .into_iter()
+            .map(|error| error.context(name.clone()))
+            .collect();
+        taken
+    }
+
+    /// Lock, backup, unlock. Whether the artifacts are there.
+    fn scripts(&mut self, context: &Context, taken: &mut Taken) -> bool {
+        let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        let name = self.plan.name.clone();
+        let begin = Instant::now();
+        let mut good = true;
+        monitor.info(&format!("{name}: lock"));
+        let locked = self.run.lock(monitor, shutdown);
+        good &= self.ended("lock", begin, locked, taken, monitor);
+        if good {
+            let begin = Instant::now();
+            monitor.info(&format!("{name}: backup"));
+            let backed_up = self.run.backup(monitor, shutdown);
+            good &= self.ended("backup", begin, backed_up, taken, monitor);
+        }
+        if shutdown.is_raised() {
+            return false;
+        }
+        let unlock = Instant::now();
+        monitor.info(&format!("{name}: unlock"));
+        let unlocked = self.run.unlock(good, monitor, shutdown);
+        self.ended("unlock", unlock, unlocked, taken, monitor);
+        if !self.plan.unsafe_lock_free {
+            let locks = self.phases.iter().filter(|phase| phase.name != "check");
+            let each: Vec<_> = locks
+                .map(|phase| {
+                    format!(
+                        "{} {}",
+                        phase.name,
+                        clock::spoken(Duration::from_millis(phase.ms))
+                    )
+                })
+                .collect();
+            monitor.info(&format!(
+                "{name}: API unavailable for {:.1} s ({})",
+                begin.elapsed().as_secs_f64(),
+                each.join(", ")
+            ));
+        }
+        good
+    }
+
+    fn ended(
+        &mut self,
+        name: &str,
+        begin: Instant,
+        result: Result<bbr::PhaseReport, bbr::Errors>,
+        taken: &mut Taken,
+        monitor: &dyn Monitor,
+    ) -> bool {
+        self.phases.push(phase(name, begin.elapsed()));
+        match result {
+            Ok(report) => {
+                let slowest = report.slowest().map_or_else(String::new, |job| {
+                    format!(
+                        "; slowest {} on {}, {}",
+                        job.job,
+                        job.instance,
+                        clock::spoken(job.time)
+                    )
+                });
+                monitor.info(&format!(
+                    "{}: {name} done, {} scripts in {}{slowest}",
+                    self.plan.name,
+                    report.jobs.len(),
+                    clock::spoken(report.wall)
+                ));
+                true
+            }
+            Err(errors) => {
+                for error in errors.list() {
+                    monitor.error(&format!("{}: {}", self.plan.name, error.full()));
+                }
+                taken.errors.extend(listed(errors));
+                false
+            }
+        }
+    }
+
+    /// Drains all artifacts, some side by side, waits until the stores have them, and
+    /// removes the instances' copies.
+    fn drain(
+        &self,
+        context: &Context,
+        to: &Run,
+        taken: &mut Taken,
+    ) -> Result<Vec<ArtifactRecord>, Vec<Error>> {
+        let artifacts = self.run.artifacts();
+        let next = AtomicUsize::new(0);
+        let failed = AtomicBool::new(false);
+        let results: Mutex<Vec<(usize, Result<(ArtifactRecord, u64)>)>> = Mutex::default();
+        std::thread::scope(|scope| {
+            for _ in 0..DRAINS.min(artifacts.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(artifact) = artifacts.get(at) else {
+                            return;
+                        };
+                        if failed.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let result = self
+                            .drain_one(context, to, artifact)
+                            .with_context(|| format!("drain of {}", artifact.place.file_name));
+                        failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                        results
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner)
+                            .push((at, result));
+                    }
+                });
+            }
+        });
+        let mut results = results
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        results.sort_by_key(|(at, _)| *at);
+        let (mut records, mut errors) = (Vec::new(), Vec::new());
+        for (_, result) in results {
+            match result {
+                Ok((record, bytes)) => {
+                    taken.drained_bytes += bytes;
+                    records.push(record);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty()
+            && let Err(error) = self.manifest(to).map(|manifest| records.extend(manifest))
+        {
+            errors.push(error);
+        }
+        if errors.is_empty()
+            && let Err(error) = to.flush()
+        {
+            errors.push(error.into());
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for artifact in &artifacts {
+            if let Err(errors) = self.run.remove_artifact(artifact, &context.shutdown) {
+                taken.errors.extend(listed(errors));
+            }
+        }
+        Ok(records)
+    }
+
+    fn drain_one(
+        &self,
+        context: &Context,
+        to: &Run,
+        artifact: &bbr::Artifact,
+    ) -> Result<(ArtifactRecord, u64)> {
+        let name = &artifact.place.file_name;
+        let begin = Instant::now();
+        let meter = context.monitor.meter(&format!("drain {name}"), None);
+        let mut writer = to.artifact(ArtifactName {
+            component: self.plan.name.clone(),
+            name: name.clone(),
+            form: Form::Tar,
+            bbr: Some(bbr_name(&artifact.place.kind)),
+        });
+        let drained = self.run.drain(
+            artifact,
+            &mut writer,
+            &meter,
+            &*context.monitor,
+            &context.shutdown,
+        );
+        meter.finish();
+        let drained = drained?;
+        let bytes = drained.bytes;
+        let record = writer.finish()?;
+        context.monitor.info(&format!(
+            "{}: drained {name} from {}: {} files, {} bytes in {}",
+            self.plan.name,
+            artifact.instance,
+            record.files,
+            record.bytes,
+            clock::spoken(begin.elapsed())
+        ));
+        if drained.unrestorable.count > 0 {
+            context.monitor.warn(&format!(
+                "{name}: {} entries are kept that bbr itself cannot restore (links, or names with white space, quotes or backslashes): {}",
+                drained.unrestorable.count,
+                drained.unrestorable.examples.join(", ")
+            ));
+        }
+        Ok((record, bytes))
+    }
+
+    fn manifest(&self, to: &Run) -> Result<Option<ArtifactRecord>> {
+        let Some(text) = self
+            .reached
+            .manifest
+            .as_ref()
+            .filter(|_| self.plan.with_manifest)
+        else {
+            return Ok(None);
+        };
+        let mut writer = to.artifact(ArtifactName {
+            component: self.plan.name.clone(),
+            name: MANIFEST.into(),
+            form: Form::File,
+            bbr: None,
+        });
+        writer.file(&[], text.len() as u64, &mut text.as_bytes())?;
+        writer.end(0)?;
+        writer.finish().map(Some)
+    }
+
+    fn record(&self, context: &Context, artifacts: Vec<ArtifactRecord>) -> ComponentRecord {
+        ComponentRecord {
+            name: self.plan.name.clone(),
+            started: clock::rfc3339(self.started),
+            finished: clock::rfc3339(context.clock.now()),
+            phases: self.phases.clone(),
+            artifacts,
+        }
+    }
+}
+
+fn check(
+    context: &Context,
+    foundation: &Foundation,
+    plan: &Plan,
+    reached: &Reached,
+    mark: &bbr::Mark,
+) -> Result<bbr::Run, Vec<Error>> {
+    let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+    let target = discover(context, foundation, plan, reached).map_err(listed)?;
+    let run = bbr::Run::new(target, mark.clone(), plan.unsafe_lock_free);
+    run.check(monitor, shutdown).map_err(listed)?;
+    let mut names = std::collections::BTreeSet::new();
+    for artifact in run.artifacts() {
+        let name = artifact.place.file_name;
+        if !is_segment(&name) {
+            return Err(vec![anyhow!(
+                "{}: {name} cannot be an artifact's name",
+                artifact.instance
+            )]);
+        }
+        if !names.insert(name.clone()) {
+            return Err(vec![anyhow!(
+                "{}: a second artifact is called {name}",
+                artifact.instance
+            )]);
+        }
+    }
+    Ok(run)
+}
+
+/// Finds what is on the hosts of a component.
+pub(super) fn discover(
+    context: &Context,
+    foundation: &Foundation,
+    plan: &Plan,
+    reached: &Reached,
+) -> Result<bbr::Target, bbr::Errors> {
+    let kind = match &reached.manifest {
+        None => bbr::Kind::Director,
+        Some(manifest) => bbr::Kind::Deployment { manifest },
+    };
+    let name = match &plan.aim {
+        Aim::Director => "the director",
+        Aim::Deployment(name) => name,
+    };
+    bbr::discover(
+        name,
+        reached.hosts.clone(),
+        kind,
+        &foundation.bbr_settings(),
+        &*context.monitor,
+        &context.shutdown,
+    )
+}
+
+/// Each of bbr's errors as one of ours.
+pub(super) fn listed(errors: bbr::Errors) -> Vec<Error> {
+    errors.into_list().into_iter().map(Error::from).collect()
+}
+
+/// Removes SSH users, in the time that a signal leaves.
+pub(super) fn close(reached: &Reached, context: &Context) -> Vec<Error> {
+    let problems = match context.shutdown.since() {
+        None => reached.close(),
+        Some(signal) => reached.close_within(SIGNAL_TIME.saturating_sub(signal.elapsed())),
+    };
+    problems.into_iter().map(Error::msg).collect()
+}
+
+fn bbr_name(kind: &bbr::PlaceKind) -> BbrName {
+    match kind {
+        bbr::PlaceKind::Instance { group, index, job } => BbrName::Instance {
+            instance: group.clone(),
+            index: index.clone(),
+            job: job.clone(),
+        },
+        bbr::PlaceKind::Custom { name } => BbrName::Custom {
+            custom: name.clone(),
+        },
+    }
+}
+
+fn phase(name: &str, time: Duration) -> PhaseRecord {
+    PhaseRecord {
+        name: name.to_owned(),
+        ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+    }
+}

@@ -1,0 +1,232 @@
+//! From settings to stores that can be spoken to.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use super::Context;
+use super::settings::{
+    Algorithm, Checksums, Credentials, Encryption, S3, Settings, Store as Place,
+};
+use crate::repo;
+use crate::repo::bridge::Bridge;
+use crate::repo::catalogue::Catalogue;
+use crate::repo::id::{BackupId, Foundation};
+use crate::repo::reader::Fetcher;
+use crate::repo::seal::Recipients;
+use crate::repo::sign::{Signers, WorkerIdentity};
+use crate::store::Store;
+use crate::store::copies::Copies;
+use crate::store::directory::{Directory, DirectorySettings};
+use crate::store::retry::{Retry, RetrySettings};
+use crate::store::s3::{S3Checksum, S3Credentials, S3Role, S3Settings};
+
+/// Threads that speak to stores: they wait far more than they work.
+const THREADS: usize = 2;
+/// How long the end of a run waits for a file system call that hangs.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The stores of one use case, and the runtime that speaks to them.
+#[derive(Debug)]
+pub(super) struct Stores {
+    pub(super) copies: Arc<Copies>,
+    pub(super) bridge: Bridge,
+    pub(super) foundation: Foundation,
+    signers: Signers,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Stores {
+    /// Opens what the settings name. Nothing is sent yet.
+    pub(super) fn open(context: &Context, settings: &Settings) -> Result<Self> {
+        let repository = &settings.repository;
+        let foundation = Foundation::parse(&repository.foundation)
+            .map_err(|problem| anyhow!("foundation: {problem}"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .enable_all()
+            .build()
+            .context("no threads to speak to stores with")?;
+        let mut stores = Vec::new();
+        for place in &repository.stores {
+            let store: Arc<dyn Store> = match place {
+                Place::Directory { name, path } => Arc::new(Directory::new(
+                    DirectorySettings {
+                        name: name.clone(),
+                        path: path.clone(),
+                    },
+                    Arc::clone(&context.clock),
+                )),
+                Place::S3(s3) => s3_store(&runtime, s3)?,
+            };
+            stores.push(Arc::new(Retry::new(
+                store,
+                RetrySettings::default(),
+                Arc::clone(&context.monitor),
+                context.shutdown.clone(),
+            )) as Arc<dyn Store>);
+        }
+        let copies = Copies::new(stores, repository.min_copies, Arc::clone(&context.monitor))?;
+        let worker = worker(settings)?;
+        let signers = Signers::parse(&repository.trusted_workers)
+            .map_err(|problem| anyhow!("trusted_workers{problem}"))?
+            .and(worker.as_ref());
+        Ok(Self {
+            copies: Arc::new(copies),
+            bridge: Bridge::new(runtime.handle().clone(), context.shutdown.clone()),
+            foundation,
+            signers,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Manifests that the settings' signers vouch for.
+    pub(super) fn catalogue(&self) -> Catalogue {
+        Catalogue::new(
+            Arc::clone(&self.copies),
+            self.bridge.clone(),
+            self.foundation.clone(),
+            self.signers.clone(),
+        )
+    }
+
+    /// Sealed objects.
+    pub(super) fn fetcher(&self) -> Fetcher {
+        Fetcher::new(
+            Arc::clone(&self.copies),
+            self.bridge.clone(),
+            self.foundation.clone(),
+        )
+    }
+
+    /// What a run that writes needs.
+    pub(super) fn repo_settings(&self, settings: &Settings) -> Result<repo::Settings> {
+        let repository = &settings.repository;
+        ensure!(
+            !repository.recipients.is_empty(),
+            "recipients: name at least one (age1… or ssh-ed25519 …), or nobody could recover"
+        );
+        Ok(repo::Settings {
+            foundation: self.foundation.clone(),
+            recipients: Recipients::parse(&repository.recipients)
+                .map_err(|problem| anyhow!("recipients{problem}"))?,
+            worker: worker(settings)?,
+            signers: self.signers.clone(),
+            new_chain_every: repository.new_chain_every,
+        })
+    }
+
+    /// The fingerprint of the own worker identity's public half.
+    pub(super) fn own_fingerprint(&self, settings: &Settings) -> Result<String> {
+        Ok(worker(settings)?
+            .map(|worker| worker.fingerprint())
+            .unwrap_or_default())
+    }
+
+    /// Writes to, reads back and lists every store, and compares clocks. A store that fails
+    /// is given up; too few left is an error.
+    pub(super) fn probe(&self, context: &Context) -> Result<()> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
+        let text = hex::encode(random);
+        let probed = self.bridge.wait(self.copies.probe(
+            self.foundation.as_str(),
+            Arc::clone(&context.clock),
+            &text,
+        ))??;
+        for (store, result) in probed {
+            if let Err(error) = result {
+                self.copies.give_up(&store, &error.message);
+            }
+        }
+        self.copies.check_enough("the backup")?;
+        context.monitor.info(&format!(
+            "stores that answer and hold what they are given: {}",
+            self.copies.whole().join(", ")
+        ));
+        Ok(())
+    }
+}
+
+impl Drop for Stores {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(LINGER);
+        }
+    }
+}
+
+/// Reads an id that a person or Concourse gave.
+pub(super) fn backup_id(text: &str) -> Result<BackupId> {
+    BackupId::parse(text).map_err(|problem| anyhow!("{problem}"))
+}
+
+/// An id from which on a listing begins that should start a day before `id`: clocks of
+/// workers differ, and a run that ends late commits late.
+pub(super) fn a_day_before(id: &BackupId) -> BackupId {
+    let time = id.time().checked_sub(Duration::from_secs(86_400));
+    BackupId::new(time.unwrap_or(SystemTime::UNIX_EPOCH), None, [0; 4])
+}
+
+fn worker(settings: &Settings) -> Result<Option<WorkerIdentity>> {
+    settings
+        .repository
+        .worker_identity
+        .as_ref()
+        .map(|worker| {
+            WorkerIdentity::parse(&worker.private_key)
+                .map_err(|problem| anyhow!("worker_identity {problem}"))
+        })
+        .transpose()
+}
+
+/// Also checks what only the S3 client knows, such as the CA.
+fn s3_store(runtime: &tokio::runtime::Runtime, s3: &S3) -> Result<Arc<dyn Store>> {
+    let mut settings = S3Settings::new(&s3.name, &s3.bucket);
+    settings.prefix.clone_from(&s3.prefix);
+    settings.region.clone_from(&s3.region);
+    settings.endpoint.clone_from(&s3.endpoint);
+    settings.use_path_style = s3.use_path_style;
+    settings.ca_cert.clone_from(&s3.ca_cert);
+    settings.credentials = match &s3.credentials {
+        Credentials::Keys {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        } => S3Credentials::Static {
+            access_key_id: access_key_id.expose().to_owned(),
+            secret_access_key: secret_access_key.clone(),
+            session_token: session_token.clone(),
+        },
+        Credentials::Chain => S3Credentials::DefaultChain,
+    };
+    settings.role = s3.aws_role_arn.as_ref().map(|arn| S3Role {
+        arn: arn.clone(),
+        external_id: None,
+        session_name: "lifeboat".into(),
+    });
+    settings.checksum = match s3.checksums {
+        Checksums::Default => S3Checksum::ContentMd5,
+        Checksums::Skip => S3Checksum::Skip,
+        Checksums::Use(algorithm) => S3Checksum::Algorithm(
+            match algorithm {
+                Algorithm::Crc32 => "CRC32",
+                Algorithm::Crc32c => "CRC32C",
+                Algorithm::Crc64Nvme => "CRC64NVME",
+                Algorithm::Sha1 => "SHA1",
+                Algorithm::Sha256 => "SHA256",
+            }
+            .into(),
+        ),
+    };
+    (settings.server_side_encryption, settings.sse_kms_key_id) = match &s3.encryption {
+        None => (None, None),
+        Some(Encryption::Aes256) => (Some("AES256".into()), None),
+        Some(Encryption::Kms(key)) => (Some("aws:kms".into()), key.clone()),
+        Some(Encryption::KmsDsse(key)) => (Some("aws:kms:dsse".into()), key.clone()),
+    };
+    Ok(Arc::new(
+        runtime.block_on(crate::store::s3::S3::new(settings))?,
+    ))
+}

@@ -1,0 +1,206 @@
+//! Which backups there are, and which of them are to be believed. docs/format.md, *Manifest*.
+
+use std::sync::Arc;
+
+use super::Error;
+use super::bridge::Bridge;
+use super::format::{MANIFEST_LIMIT, Signed};
+use super::id::{BackupId, Foundation};
+use super::sign::Signers;
+use crate::shutdown::Stopped;
+use crate::store::copies::{Copies, StoreSet, Union};
+use crate::store::{Kind, ObjectName};
+
+/// A committed backup, by its name alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub id: BackupId,
+    /// The stores that have its manifest, and so all of it.
+    pub stores: StoreSet,
+}
+
+/// Whether it is known who wrote a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A trusted worker, by the fingerprint of its key.
+    Verified(String),
+    /// No signers are known to the reader.
+    NotVerified,
+}
+
+/// A manifest that may be used.
+#[derive(Debug, Clone)]
+pub struct Believed {
+    /// The manifest.
+    pub signed: Signed,
+    /// Who wrote it.
+    pub origin: Origin,
+}
+
+/// What a listing gave.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Oldest first.
+    pub backups: Vec<Listed>,
+    /// The stores that answered.
+    pub answered: StoreSet,
+    /// Why each other store did not.
+    pub silent: Vec<crate::store::Error>,
+}
+
+/// Reads manifests of one foundation from all stores.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    copies: Arc<Copies>,
+    bridge: Bridge,
+    foundation: Foundation,
+    signers: Signers,
+}
+
+impl Catalogue {
+    /// Believes manifests that one of `signers` signed; all, when there are none.
+    pub fn new(
+        copies: Arc<Copies>,
+        bridge: Bridge,
+        foundation: Foundation,
+        signers: Signers,
+    ) -> Self {
+        Self {
+            copies,
+            bridge,
+            foundation,
+            signers,
+        }
+    }
+
+    /// The union of what the stores list; with `after`, only greater ids, asked of the
+    /// stores so that it costs what is new.
+    ///
+    /// # Errors
+    /// When no store answers.
+    pub fn list(&self, after: Option<&BackupId>) -> Result<Listing, Error> {
+        let prefix = self.foundation.manifests();
+        let after = after.map(|id| self.foundation.manifest(id).to_string());
+        let union: Union = self
+            .bridge
+            .wait(self.copies.list_union(&prefix, after.as_deref()))??;
+        let backups = union
+            .objects
+            .into_iter()
+            .filter_map(|found| {
+                // What is not named like a manifest is none: nobody lists it.
+                let name = found
+                    .listed
+                    .name
+                    .strip_prefix(&prefix)?
+                    .strip_suffix(".json")?;
+                Some(Listed {
+                    id: BackupId::parse(name).ok()?,
+                    stores: found.stores,
+                })
+            })
+            .collect();
+        Ok(Listing {
+            backups,
+            answered: union.answered,
+            silent: union.silent,
+        })
+    }
+
+    /// Reads one manifest and decides whether to believe it. A store whose manifest is not
+    /// to be believed is passed over for the next one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when no trusted worker signed it; [`Error::Store`] with
+    /// [`Kind::NotFound`] when there is none.
+    pub fn manifest(&self, id: &BackupId) -> Result<Believed, Error> {
+        self.believed(id, &self.foundation.manifest(id))
+    }
+
+    /// The manifest of a backup that was dropped, when there is one.
+    ///
+    /// # Errors
+    /// As [`Catalogue::manifest`].
+    pub fn dropped(&self, id: &BackupId) -> Result<Option<Believed>, Error> {
+        match self.believed(id, &self.foundation.dropped(id)) {
+            Ok(believed) => Ok(Some(believed)),
+            Err(Error::Store(error)) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn believed(&self, id: &BackupId, object: &ObjectName) -> Result<Believed, Error> {
+        let refusal = std::sync::Mutex::new(None);
+        let check = |bytes: &bytes::Bytes| match self.judge(id, bytes) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let text = error.to_string();
+                *refusal
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                Err(text)
+            }
+        };
+        let fetched = self
+            .bridge
+            .wait(self.copies.get_first(object, MANIFEST_LIMIT, check))?;
+        match fetched {
+            Ok(bytes) => self.judge(id, &bytes),
+            Err(error) => Err(refusal
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .unwrap_or(Error::Store(error))),
+        }
+    }
+
+    fn judge(&self, id: &BackupId, bytes: &[u8]) -> Result<Believed, Error> {
+        let signed = Signed::parse(&self.foundation, id, bytes)?;
+        if self.signers.is_empty() {
+            return Ok(Believed {
+                signed,
+                origin: Origin::NotVerified,
+            });
+        }
+        let refused = |problem: &str| Error::Refused {
+            id: id.to_string(),
+            problem: problem.to_owned(),
+        };
+        let signature = signed.signature.as_deref().ok_or_else(|| {
+            refused("it is not signed; whoever can write the bucket may have made it. Unset trusted_workers to read it all the same")
+        })?;
+        let signer = self.signers.signer(&signed.line, signature).ok_or_else(|| {
+            refused("none of trusted_workers signed it; it was forged or changed, or the public key of the worker that took it is missing there")
+        })?;
+        Ok(Believed {
+            signed,
+            origin: Origin::Verified(signer),
+        })
+    }
+
+    /// Reads believed manifests, newest first, until `enough` says so or `most` were read.
+    /// Those that are not believed are told to `passed_over`.
+    ///
+    /// # Errors
+    /// When a signal comes.
+    pub fn newest_first(
+        &self,
+        listing: &Listing,
+        most: usize,
+        mut each: impl FnMut(&Listed, Believed) -> std::ops::ControlFlow<()>,
+        mut passed_over: impl FnMut(&BackupId, &Error),
+    ) -> Result<(), Stopped> {
+        for listed in listing.backups.iter().rev().take(most) {
+            match self.manifest(&listed.id) {
+                Ok(believed) => {
+                    if each(listed, believed).is_break() {
+                        return Ok(());
+                    }
+                }
+                Err(Error::Stopped(stopped)) => return Err(stopped),
+                Err(error) => passed_over(&listed.id, &error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,465 @@
+//! Every stored type, parsed and written. Pure. Governed by `docs/format.md`, whose section
+//! names the types carry.
+#![warn(missing_docs)]
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::id::{BackupId, ChainId, ComponentName, Foundation};
+use crate::artifact::{Digest, Form};
+use crate::secret::Secret;
+use crate::store::is_segment;
+
+/// The format this release reads and writes.
+pub const FORMAT: u64 = 1;
+/// Most bytes of a manifest.
+pub const MANIFEST_LIMIT: u64 = 4 << 20;
+/// Most bytes of an opened root.
+pub const ROOT_LIMIT: u64 = 64 << 20;
+/// Most bytes of an opened page.
+pub const PAGE_LIMIT: u64 = 8 << 20;
+/// Most bytes of a line of an index.
+pub const LINE_LIMIT: usize = 1 << 20;
+/// Most bytes of an opened chunk.
+pub const CHUNK_LIMIT: u64 = 16 << 20;
+/// What sealing may add to any of them.
+pub const SEAL_OVERHEAD: u64 = 64 << 10;
+/// Most bytes of `recovery.age` and `worker.age`: a recipient takes about 200 bytes.
+pub const KEYS_LIMIT: u64 = 1 << 20;
+
+/// A manifest's first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// 1.
+    pub format: u64,
+    /// The backup.
+    pub id: BackupId,
+    /// Whose.
+    pub foundation: Foundation,
+    /// Whether everything asked for is in it.
+    pub outcome: Outcome,
+    /// RFC 3339, UTC.
+    pub started: String,
+    /// RFC 3339, UTC.
+    pub finished: String,
+    /// The writer, for people.
+    pub release: String,
+    /// The Concourse build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+    /// The backup this one continued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BackupId>,
+    /// Why there is no base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_because: Option<String>,
+    /// The chain and the digests of its key files.
+    pub chain: ChainRecord,
+    /// The text of `recovery.age`.
+    pub recovery_age: String,
+    /// In the order taken.
+    pub components: Vec<ComponentRecord>,
+    /// Bytes that came over SSH or out of a directory.
+    pub drained_bytes: u64,
+    /// Plain bytes of the chunks this run added.
+    pub new_bytes: u64,
+    /// Sealed bytes this run added.
+    pub stored_bytes: u64,
+    /// Objects this run added.
+    pub new_objects: u64,
+    /// The stores that had everything at the commit.
+    pub stores: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Everything asked for is in it.
+    Complete,
+    /// Only under `dropped/`: what a failed run had finished.
+    Partial,
+}
+
+/// The Concourse build that took a backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// `ATC_EXTERNAL_URL`.
+    pub atc: String,
+    /// `BUILD_ID`.
+    pub id: String,
+    /// Team.
+    #[serde(default)]
+    pub team: String,
+    /// Pipeline.
+    #[serde(default)]
+    pub pipeline: String,
+    /// Job.
+    #[serde(default)]
+    pub job: String,
+    /// The build's name, a number as a rule.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// A chain, as a manifest states it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainRecord {
+    /// Its id.
+    pub id: ChainId,
+    /// RFC 3339, UTC.
+    pub started: String,
+    /// SHA-256 of `recovery.age`.
+    pub recovery: Digest,
+    /// SHA-256 of what it opens to.
+    pub keys: Digest,
+    /// SHA-256 of `worker.age`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Digest>,
+}
+
+/// One component of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentRecord {
+    /// Which.
+    pub name: ComponentName,
+    /// RFC 3339, UTC.
+    pub started: String,
+    /// RFC 3339, UTC.
+    pub finished: String,
+    /// In the order run.
+    #[serde(default)]
+    pub phases: Vec<PhaseRecord>,
+    /// In bbr's order: instances together.
+    pub artifacts: Vec<ArtifactRecord>,
+}
+
+impl ComponentRecord {
+    /// Milliseconds in which the API was not available: lock, backup and unlock together.
+    pub fn unavailable_ms(&self) -> u64 {
+        self.phases
+            .iter()
+            .filter(|phase| ["lock", "backup", "unlock"].contains(&phase.name.as_str()))
+            .map(|phase| phase.ms)
+            .sum()
+    }
+}
+
+/// How long a phase took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseRecord {
+    /// `check`, `lock`, `backup`, `unlock`, `drain`, `cleanup`.
+    pub name: String,
+    /// Milliseconds.
+    pub ms: u64,
+}
+
+/// One artifact of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactRecord {
+    /// Its file name.
+    pub name: String,
+    /// What a reader makes of it.
+    pub form: Form,
+    /// The root's object name.
+    pub root: Digest,
+    /// Number of regular files.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+}
+
+/// A manifest as stored: the signed line, and the signature if there is one.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// What the first line says.
+    pub manifest: Manifest,
+    /// The first line with its newline: what is signed.
+    pub line: Vec<u8>,
+    /// The SSHSIG of the second line.
+    pub signature: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SignatureLine {
+    signature: String,
+}
+
+impl Signed {
+    /// Writes the first line; the signature is added by [`Signed::with_signature`].
+    pub fn new(manifest: Manifest) -> Self {
+        let mut line = serde_json::to_vec(&manifest).expect("a manifest has string keys only");
+        line.push(b'\n');
+        Self {
+            manifest,
+            line,
+            signature: None,
+        }
+    }
+
+    /// The same with a signature.
+    #[must_use]
+    pub fn with_signature(mut self, signature: String) -> Self {
+        self.signature = Some(signature);
+        self
+    }
+
+    /// The object's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.line.clone();
+        if let Some(signature) = &self.signature {
+            let line = SignatureLine {
+                signature: signature.clone(),
+            };
+            serde_json::to_writer(&mut bytes, &line).expect("writing to memory");
+            bytes.push(b'\n');
+        }
+        bytes
+    }
+
+    /// Reads an object called `id` of `foundation`.
+    ///
+    /// # Errors
+    /// When it is not a manifest, of a newer format, or not of this name.
+    pub fn parse(foundation: &Foundation, id: &BackupId, bytes: &[u8]) -> Result<Self, Error> {
+        let object = foundation.manifest(id).to_string();
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| Error::damaged(&object, "has no complete first line"))?;
+        let (line, rest) = bytes.split_at(end + 1);
+        check_format(&object, line)?;
+        let manifest: Manifest = from_json(&object, line)?;
+        let signature = if rest.is_empty() {
+            None
+        } else {
+            Some(from_json::<SignatureLine>(&object, rest)?.signature)
+        };
+        for artifact in manifest.components.iter().flat_map(|c| &c.artifacts) {
+            if !is_segment(&artifact.name) {
+                return Err(Error::damaged(
+                    &object,
+                    "names an artifact that is not one name segment",
+                ));
+            }
+        }
+        if manifest.id != *id || manifest.foundation != *foundation {
+            return Err(Error::Refused {
+                id: id.to_string(),
+                problem: format!(
+                    "its manifest says that it is {} of {}; it was renamed or replayed",
+                    manifest.id, manifest.foundation
+                ),
+            });
+        }
+        Ok(Self {
+            manifest,
+            line: line.to_vec(),
+            signature,
+        })
+    }
+}
+
+/// The first line of a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootHead {
+    /// 1.
+    pub format: u64,
+    /// The component it belongs to.
+    pub component: ComponentName,
+    /// The artifact it is of.
+    pub artifact: String,
+    /// What a reader makes of it.
+    pub form: Form,
+    /// Entries with content.
+    pub files: u64,
+    /// Entries without.
+    pub others: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Zero bytes at the end of the tar.
+    pub zeros: u64,
+    /// What bbr calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bbr: Option<BbrName>,
+}
+
+/// What bbr's `metadata` file calls an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BbrName {
+    /// Of one instance.
+    Instance {
+        /// The instance group.
+        instance: String,
+        /// The index, as text.
+        index: String,
+        /// The job.
+        job: String,
+    },
+    /// Of `backup_one_restore_all`.
+    Custom {
+        /// The name without `.tar`.
+        custom: String,
+    },
+}
+
+/// One of a root's lists of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageKind {
+    /// Entries with content.
+    Files,
+    /// Entries without.
+    Others,
+}
+
+/// A root's line about one page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRecord {
+    /// Its object name.
+    pub page: Digest,
+    /// Which list it belongs to.
+    pub kind: PageKind,
+    /// Its number of lines after the table of chunks.
+    pub entries: u64,
+    /// Bytes of content in it.
+    pub bytes: u64,
+    /// By which the writer recognises an unchanged page.
+    #[serde(default)]
+    pub list: String,
+}
+
+/// One line of a page's table of chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRecord(
+    /// The object's name.
+    pub Digest,
+    /// SHA-256 of the plain bytes.
+    pub Digest,
+    /// Number of plain bytes.
+    pub u32,
+);
+
+/// The first line of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkTable {
+    /// The chunks that the page's parts count from.
+    pub chunks: Vec<ChunkRecord>,
+}
+
+/// A piece of content: index into the table, offset, length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part(
+    /// Index into the page's table of chunks.
+    pub u32,
+    /// Offset in plain bytes.
+    pub u32,
+    /// Length in bytes.
+    pub u32,
+);
+
+/// A line of a page of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLine {
+    /// Base64 of the header blocks; absent on a line that continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// SHA-256 of the whole content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// Bytes of the whole content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The content, or this line's share of it.
+    pub parts: Vec<Part>,
+    /// Whether the next line goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// A line of a page of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherLine {
+    /// Base64 of the header blocks.
+    pub head: String,
+    /// How many files precede it.
+    pub at: u64,
+}
+
+/// What `worker.age` opens to.
+#[derive(Serialize, Deserialize)]
+pub struct WorkerKeys {
+    /// 1.
+    pub format: u64,
+    /// Whose chain.
+    pub foundation: Foundation,
+    /// The chain.
+    pub chain: ChainId,
+    /// RFC 3339, UTC.
+    pub started: String,
+    /// `age1…`: chunks are sealed to it.
+    pub data_recipient: String,
+    /// `AGE-SECRET-KEY-1…`: opens the index.
+    #[serde(serialize_with = "expose")]
+    pub index_identity: Secret,
+    /// 32 hex digits.
+    pub seed: String,
+    /// Who can recover, in the order configured when the chain began.
+    pub recipients: Vec<String>,
+}
+
+impl std::fmt::Debug for WorkerKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorkerKeys({}/{})", self.foundation, self.chain)
+    }
+}
+
+/// `worker.age` is where this secret belongs; the text is sealed at once.
+fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+/// Splits an opened index object into its lines.
+///
+/// # Errors
+/// When a line is too long or the last one has no newline.
+pub fn lines<'a>(object: &str, bytes: &'a [u8]) -> Result<Vec<&'a [u8]>, Error> {
+    let Some(body) = bytes.strip_suffix(b"\n") else {
+        return Err(Error::damaged(object, "does not end with a newline"));
+    };
+    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+    if lines.iter().any(|line| line.len() > LINE_LIMIT) {
+        return Err(Error::damaged(object, "has a line of more than 1 MiB"));
+    }
+    Ok(lines)
+}
+
+/// Parses one line.
+///
+/// # Errors
+/// When it is not what the format says.
+pub fn from_json<'a, T: Deserialize<'a>>(object: &str, line: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(line)
+        .map_err(|error| Error::damaged(object, format!("does not follow the format: {error}")))
+}
+
+/// Refuses a newer format, before anything else of the line is understood.
+///
+/// # Errors
+/// [`Error::Newer`], or damage when there is no format at all.
+pub fn check_format(object: &str, line: &[u8]) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Only {
+        format: u64,
+    }
+    let only: Only = from_json(object, line)?;
+    match only.format {
+        FORMAT => Ok(()),
+        0 => Err(Error::damaged(object, "has format 0, which never was")),
+        format => Err(Error::Newer {
+            object: object.to_owned(),
+            format,
+        }),
+    }
+}

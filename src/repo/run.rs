@@ -1,0 +1,276 @@
+//! One run that adds a backup: chain chosen, key files stored, artifacts written, manifest
+//! committed. docs/format.md, *Order of writing*.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::base::{Base, Search};
+use super::bridge::Bridge;
+use super::catalogue::Catalogue;
+use super::chain::{Chain, NewChain};
+use super::format::{Build, ComponentRecord, FORMAT, KEYS_LIMIT, Manifest, Outcome, Signed};
+use super::id::{BackupId, ComponentName};
+use super::pipeline::{Added, Pipeline};
+use super::recovery::store_recovery_files;
+use super::sign::Signers;
+use super::writer::{ArtifactName, ArtifactWriter};
+use super::{Error, Settings};
+use crate::artifact::Digest;
+use crate::clock::{self, Clock};
+use crate::monitor::Monitor;
+use crate::store::copies::{Committed, Copies};
+use crate::store::{ObjectName, WriteMode};
+
+/// How far back an id may lie that is greater than all ids of today: clocks are within
+/// minutes of each other, a day is plenty.
+const LOOK_BACK: Duration = Duration::from_secs(86_400);
+
+/// A run that has its chain and may write.
+#[derive(Debug)]
+pub struct Run {
+    settings: Settings,
+    copies: Arc<Copies>,
+    bridge: Bridge,
+    pipeline: Arc<Pipeline>,
+    base: Option<BackupId>,
+    full_because: Option<String>,
+    started: SystemTime,
+}
+
+/// What a run tells its manifest at the end.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// In the order taken.
+    pub components: Vec<ComponentRecord>,
+    /// Bytes that came over SSH or out of a directory.
+    pub drained_bytes: u64,
+    /// The Concourse build.
+    pub build: Option<Build>,
+}
+
+impl Run {
+    /// Chooses base and chain, and stores and reads back the key files of a new chain. No
+    /// instance is touched before this has succeeded.
+    ///
+    /// # Errors
+    /// When too few stores take the key files, or none answers, or a signal comes.
+    pub fn begin(
+        settings: Settings,
+        copies: Arc<Copies>,
+        bridge: Bridge,
+        asked: &[ComponentName],
+        clock: &dyn Clock,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, Error> {
+        let started = clock.now();
+        let catalogue = Catalogue::new(
+            Arc::clone(&copies),
+            bridge.clone(),
+            settings.foundation.clone(),
+            Signers::default(),
+        );
+        let listing = catalogue.list(None)?;
+        let search = Search {
+            settings: &settings,
+            copies: &copies,
+            bridge: &bridge,
+            listing: &listing,
+            asked,
+            now: started,
+        };
+        let (chain, base, full_because, chunks) = match search.run()? {
+            Ok(Base {
+                id,
+                chain,
+                stores,
+                chunks,
+            }) => {
+                monitor.info(&format!(
+                    "continuing chain {} from backup {id}",
+                    chain.record.id
+                ));
+                for (place, name) in copies.names().enumerate() {
+                    if listing.answered.contains(place) && !stores.contains(place) {
+                        copies
+                            .exclude_from_commit(name, &format!("it lacks the base, backup {id}"));
+                    }
+                }
+                (chain, Some(id), None, chunks)
+            }
+            Err(reason) => {
+                let new = NewChain::create(&settings, started)?;
+                monitor.info(&format!(
+                    "beginning chain {}, a full backup: {reason}",
+                    new.chain.record.id
+                ));
+                store_key_files(&settings, &copies, &bridge, &new)?;
+                (new.chain, None, Some(reason), Vec::new())
+            }
+        };
+        store_recovery_files(&copies, &bridge)?;
+        let pipeline = Pipeline::start(
+            Arc::clone(&copies),
+            bridge.clone(),
+            settings.foundation.clone(),
+            chain,
+        );
+        for chunk in chunks {
+            pipeline.know(chunk);
+        }
+        Ok(Self {
+            settings,
+            copies,
+            bridge,
+            pipeline: Arc::new(pipeline),
+            base,
+            full_because,
+            started,
+        })
+    }
+
+    /// Begins an artifact.
+    pub fn artifact(&self, name: ArtifactName) -> ArtifactWriter {
+        ArtifactWriter::new(Arc::clone(&self.pipeline), name)
+    }
+
+    /// Waits until all that was written is in the stores: from here on an instance may
+    /// forget it.
+    ///
+    /// # Errors
+    /// When it is not, or a signal comes.
+    pub fn flush(&self) -> Result<Added, Error> {
+        self.pipeline.flush()
+    }
+
+    /// What has been added so far.
+    pub fn added(&self) -> Added {
+        self.pipeline.added()
+    }
+
+    /// The chain written to.
+    pub fn chain(&self) -> &Chain {
+        self.pipeline.chain()
+    }
+
+    /// Commits: flushes, then writes the manifest, store by store. A signal that comes after
+    /// the flush no longer undoes the backup.
+    ///
+    /// # Errors
+    /// When fewer than `min_copies` stores have everything; the error names the stores that
+    /// hold the backup all the same, if any does.
+    pub fn commit(
+        &self,
+        summary: Summary,
+        clock: &dyn Clock,
+    ) -> Result<(Signed, Committed), Error> {
+        let added = self.flush()?;
+        let now = clock.now();
+        let id = BackupId::new(now, self.newest(now)?.as_ref(), random()?);
+        let chain = self.chain();
+        let manifest = Manifest {
+            format: FORMAT,
+            id: id.clone(),
+            foundation: self.settings.foundation.clone(),
+            outcome: Outcome::Complete,
+            started: clock::rfc3339(self.started),
+            finished: clock::rfc3339(now),
+            release: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
+            build: summary.build,
+            base: self.base.clone(),
+            full_because: self.full_because.clone(),
+            chain: chain.record.clone(),
+            recovery_age: chain.recovery_age.clone(),
+            components: summary.components,
+            drained_bytes: summary.drained_bytes,
+            new_bytes: added.plain_bytes,
+            stored_bytes: added.sealed_bytes,
+            new_objects: added.objects,
+            stores: self.copies.whole(),
+        };
+        let mut signed = Signed::new(manifest);
+        if let Some(worker) = &self.settings.worker {
+            let signature = worker.sign(&signed.line).map_err(Error::Key)?;
+            signed = signed.with_signature(signature);
+        }
+        let object = self.settings.foundation.manifest(&id);
+        let committed = self
+            .bridge
+            .uninterrupted()
+            .wait(self.copies.commit(&object, Bytes::from(signed.to_bytes())))?;
+        match committed {
+            Ok(committed) => Ok((signed, committed)),
+            Err(failed) => Err(Error::Store(failed.error)),
+        }
+    }
+
+    fn newest(&self, now: SystemTime) -> Result<Option<BackupId>, Error> {
+        let after = now.checked_sub(LOOK_BACK).unwrap_or(SystemTime::UNIX_EPOCH);
+        let after = BackupId::new(after, None, [0; 4]);
+        let catalogue = Catalogue::new(
+            Arc::clone(&self.copies),
+            self.bridge.clone(),
+            self.settings.foundation.clone(),
+            Signers::default(),
+        );
+        Ok(catalogue
+            .list(Some(&after))?
+            .backups
+            .pop()
+            .map(|listed| listed.id))
+    }
+}
+
+fn random() -> Result<[u8; 4], Error> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Other(format!("no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+fn store_key_files(
+    settings: &Settings,
+    copies: &Arc<Copies>,
+    bridge: &Bridge,
+    new: &NewChain,
+) -> Result<(), Error> {
+    let chain = &new.chain;
+    let file = |name: &str| settings.foundation.chain_file(&chain.record.id, name);
+    put_and_read_back(
+        copies,
+        bridge,
+        &file("recovery.age"),
+        chain.recovery_age.as_bytes(),
+    )?;
+    if let Some(worker_age) = &new.worker_age {
+        put_and_read_back(copies, bridge, &file("worker.age"), worker_age)?;
+    }
+    Ok(())
+}
+
+/// A chain whose keys a store holds wrongly would be lost with everything in it.
+fn put_and_read_back(
+    copies: &Arc<Copies>,
+    bridge: &Bridge,
+    object: &ObjectName,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let body = Bytes::copy_from_slice(bytes);
+    bridge.wait(copies.put_all(object, body, WriteMode::CreateNew))??;
+    let whole = copies.whole();
+    for (store, read) in bridge.wait(copies.get_each(object, KEYS_LIMIT))? {
+        if !whole.contains(&store) {
+            continue;
+        }
+        match read {
+            Ok(read) if Digest::of(&read) == Digest::of(bytes) => {}
+            Ok(_) => copies.give_up(
+                &store,
+                &format!("it gives back other bytes than {object} was stored with"),
+            ),
+            Err(error) => copies.give_up(&store, &error.message),
+        }
+    }
+    Ok(copies.check_enough(object.as_str())?)
+}

@@ -1,0 +1,228 @@
+//! Entries → chunks and index. One [`ArtifactWriter`] per artifact, many side by side over one
+//! [`Pipeline`].
+
+use std::io::Read;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Error;
+use super::chunker::SMALLEST;
+use super::format::{ArtifactRecord, BbrName, FORMAT, RootHead};
+use super::id::ComponentName;
+use super::index::{
+    AVERAGE_ENTRIES, FileEntry, FilePages, OtherPages, PARTS_PER_LINE, PendingPart, root_lines,
+};
+use super::pipeline::{Pending, Pipeline};
+use crate::artifact::{Digest, EntrySink, Form};
+
+/// What an artifact is called.
+#[derive(Debug, Clone)]
+pub struct ArtifactName {
+    /// Its component.
+    pub component: ComponentName,
+    /// Its file name, one name segment.
+    pub name: String,
+    /// What a reader makes of it.
+    pub form: Form,
+    /// What bbr calls it.
+    pub bbr: Option<BbrName>,
+}
+
+/// Writes one artifact. Dropped unfinished it leaves chunks and pages that nothing names, which
+/// prune sweeps.
+#[derive(Debug)]
+pub struct ArtifactWriter {
+    pipeline: Arc<Pipeline>,
+    name: ArtifactName,
+    pack: Pack,
+    /// The last file, until it is certain that it is not sent again.
+    last: Option<FileEntry>,
+    files: FilePages,
+    others: OtherPages,
+    file_count: u64,
+    other_count: u64,
+    bytes: u64,
+    zeros: u64,
+}
+
+/// Small files on their way into one chunk.
+#[derive(Debug, Default)]
+struct Pack {
+    plain: Vec<u8>,
+    chunk: Arc<Pending>,
+}
+
+impl ArtifactWriter {
+    /// Begins an artifact.
+    pub fn new(pipeline: Arc<Pipeline>, name: ArtifactName) -> Self {
+        Self {
+            pipeline,
+            name,
+            pack: Pack::default(),
+            last: None,
+            files: FilePages::default(),
+            others: OtherPages::default(),
+            file_count: 0,
+            other_count: 0,
+            bytes: 0,
+            zeros: 0,
+        }
+    }
+
+    /// Writes the root: from here on a manifest may name the artifact.
+    ///
+    /// # Errors
+    /// When something cannot be stored.
+    pub fn finish(mut self) -> anyhow::Result<ArtifactRecord> {
+        self.keep_last()?;
+        self.send_pack()?;
+        let mut pages = self.files.finish(&self.pipeline)?;
+        pages.extend(self.others.finish(&self.pipeline)?);
+        let head = RootHead {
+            format: FORMAT,
+            component: self.name.component,
+            artifact: self.name.name.clone(),
+            form: self.name.form,
+            files: self.file_count,
+            others: self.other_count,
+            bytes: self.bytes,
+            zeros: self.zeros,
+            bbr: self.name.bbr,
+        };
+        Ok(ArtifactRecord {
+            name: self.name.name,
+            form: self.name.form,
+            root: self.pipeline.add_index(&root_lines(&head, &pages))?,
+            files: self.file_count,
+            bytes: self.bytes,
+        })
+    }
+
+    fn take(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
+        let mut content = Hashing {
+            inner: content.take(size),
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        let mut parts = Vec::new();
+        if size < SMALLEST as u64 {
+            let offset = self.pack.plain.len();
+            content.read_to_end(&mut self.pack.plain)?;
+            let length = self.pack.plain.len() - offset;
+            if length > 0 {
+                parts.push(PendingPart {
+                    chunk: Arc::clone(&self.pack.chunk),
+                    offset: u32::try_from(offset)?,
+                    length: u32::try_from(length)?,
+                });
+            }
+        } else {
+            for chunk in self.pipeline.chain().seed.cut(&mut content) {
+                let plain = chunk.map_err(std::io::Error::from)?.data;
+                let pending = Arc::new(Pending::default());
+                parts.push(PendingPart {
+                    chunk: Arc::clone(&pending),
+                    offset: 0,
+                    length: u32::try_from(plain.len())?,
+                });
+                self.pipeline.add(plain, &pending)?;
+            }
+        }
+        anyhow::ensure!(
+            content.bytes == size,
+            "a file of {size} bytes ended after {} bytes",
+            content.bytes
+        );
+        let digest = Digest(content.hash.finalize().into());
+        if size < SMALLEST as u64
+            && self
+                .pipeline
+                .chain()
+                .seed
+                .ends_pack(self.pack.plain.len(), &digest, size)
+        {
+            self.send_pack()?;
+        }
+        self.last = Some(FileEntry {
+            head: head.to_vec(),
+            digest,
+            size,
+            parts,
+        });
+        Ok(digest)
+    }
+
+    fn send_pack(&mut self) -> Result<(), Error> {
+        let pack = std::mem::take(&mut self.pack);
+        if pack.plain.is_empty() {
+            return Ok(());
+        }
+        self.pipeline.add(pack.plain, &pack.chunk)
+    }
+
+    fn keep_last(&mut self) -> Result<(), Error> {
+        let Some(entry) = self.last.take() else {
+            return Ok(());
+        };
+        self.file_count += 1;
+        self.bytes += entry.size;
+        if entry.parts.len() > PARTS_PER_LINE {
+            // A huge file closes pages while it is added; none may wait for an open pack.
+            self.send_pack()?;
+        }
+        let ends_page = self
+            .pipeline
+            .chain()
+            .seed
+            .ends_page(&entry.head, AVERAGE_ENTRIES);
+        if self.files.add(entry, ends_page, &self.pipeline)? {
+            // The closed page waits for the chunk that its last small files are in.
+            self.send_pack()?;
+        }
+        Ok(())
+    }
+}
+
+impl EntrySink for ArtifactWriter {
+    fn file(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
+        self.keep_last()?;
+        self.take(head, size, content)
+    }
+
+    fn again(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
+        self.last = None;
+        self.take(head, size, content)
+    }
+
+    fn other(&mut self, head: &[u8]) -> anyhow::Result<()> {
+        self.keep_last()?;
+        let ends_page = self.pipeline.chain().seed.ends_page(head, AVERAGE_ENTRIES);
+        self.others
+            .add(head, self.file_count, ends_page, &self.pipeline)?;
+        self.other_count += 1;
+        Ok(())
+    }
+
+    fn end(&mut self, zeros: u64) -> anyhow::Result<()> {
+        self.keep_last()?;
+        self.zeros = zeros;
+        Ok(())
+    }
+}
+
+/// Hashes and counts what passes.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,7 @@
+//! Against a real sshd.
+
+mod commands;
+mod connecting;
+mod losses;
+mod routes;
+mod streams;

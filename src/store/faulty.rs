@@ -1,0 +1,148 @@
+//! For tests: a store that fails as it is told, and a monitor that remembers.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Error, Kind, Listed, ObjectName, Store, WriteMode};
+use crate::monitor::{Level, Monitor};
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// It fails before it did anything.
+    Fail(Kind),
+    /// It is done, but the answer is lost.
+    Lost,
+    /// It never ends.
+    Stall,
+    /// A put stores half of its bytes and succeeds; a get answers half.
+    Tear,
+}
+
+/// A store with faults in front of another.
+#[derive(Debug)]
+pub(crate) struct Faulty {
+    inner: Arc<dyn Store>,
+    next: Mutex<VecDeque<Fault>>,
+    then: Mutex<Fault>,
+    calls: AtomicUsize,
+}
+
+impl Faulty {
+    /// Without faults so far.
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            next: Mutex::default(),
+            then: Mutex::new(Fault::None),
+            calls: AtomicUsize::new(0),
+        }
+    }
+
+    /// The faults of the next calls, one each.
+    pub(crate) fn next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.next.lock().unwrap().extend(faults);
+    }
+
+    /// The fault of every call after those.
+    pub(crate) fn always(&self, fault: Fault) {
+        *self.then.lock().unwrap() = fault;
+    }
+
+    /// How many calls came.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    async fn before(&self, object: &str) -> Result<Fault, Error> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let next = self.next.lock().unwrap().pop_front();
+        let fault = next.unwrap_or(*self.then.lock().unwrap());
+        match fault {
+            Fault::Fail(kind) => Err(self.error(kind, object)),
+            Fault::Stall => std::future::pending().await,
+            fault => Ok(fault),
+        }
+    }
+
+    fn after<T>(&self, fault: Fault, object: &str, result: T) -> Result<T, Error> {
+        match fault {
+            Fault::Lost => Err(self.error(Kind::Transient, object)),
+            _ => Ok(result),
+        }
+    }
+
+    fn error(&self, kind: Kind, object: &str) -> Error {
+        Error::new(kind, self.name(), object, "fails as it was told")
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
+        let fault = self.before(name.as_str()).await?;
+        let bytes = if fault == Fault::Tear {
+            bytes.slice(..bytes.len() / 2)
+        } else {
+            bytes
+        };
+        self.inner.put(name, bytes, mode).await?;
+        self.after(fault, name.as_str(), ())
+    }
+
+    async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {
+        let fault = self.before(name.as_str()).await?;
+        let bytes = self.inner.get(name, limit).await?;
+        let bytes = if fault == Fault::Tear {
+            bytes.slice(..bytes.len() / 2)
+        } else {
+            bytes
+        };
+        self.after(fault, name.as_str(), bytes)
+    }
+
+    async fn head(&self, name: &ObjectName) -> Result<Option<Listed>, Error> {
+        let fault = self.before(name.as_str()).await?;
+        let found = self.inner.head(name).await?;
+        self.after(fault, name.as_str(), found)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Error> {
+        let fault = self.before(prefix).await?;
+        let found = self.inner.list(prefix, after).await?;
+        self.after(fault, prefix, found)
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        let fault = self.before(name.as_str()).await?;
+        self.inner.delete(name).await?;
+        self.after(fault, name.as_str(), ())
+    }
+}
+
+/// Remembers what is said.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<Vec<String>>);
+
+impl Lines {
+    /// What was said since the last time.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Monitor for Lines {
+    fn say(&self, _: Level, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}

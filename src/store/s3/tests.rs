@@ -1,0 +1,482 @@
+//! What a real server cannot be made to do: a fake that answers as it is told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::super::conformance::name;
+use super::*;
+
+/// What the fake does with a request.
+enum Reply {
+    /// Status, headers, body.
+    Answer(u16, &'static str, String),
+    /// Reads it, and never answers.
+    Silence,
+    /// Does not even read its body.
+    Deaf,
+    /// Answers with less than it announced.
+    Torn,
+}
+
+/// A request as it came: the line, the headers in small letters, the body.
+#[derive(Clone)]
+struct Request {
+    line: String,
+    head: String,
+    body: Vec<u8>,
+}
+
+struct Fake {
+    port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Fake {
+    fn start(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                // A client that goes away ends it with an error.
+                thread::spawn(move || drop(serve(connection, &seen, &*answer)));
+            }
+        });
+        Self { port, requests }
+    }
+
+    fn always(status: u16, headers: &'static str, body: &'static str) -> Self {
+        Self::start(move |_, _| Reply::Answer(status, headers, body.to_owned()))
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    fn settings(&self) -> S3Settings {
+        let mut settings = S3Settings::new("dc2", "bucket");
+        settings.endpoint = Some(format!("http://127.0.0.1:{}", self.port));
+        settings.use_path_style = true;
+        settings.credentials = S3Credentials::Static {
+            access_key_id: "AKIA".to_owned(),
+            secret_access_key: Secret::new("planted-secret"),
+            session_token: Some(Secret::new("planted-token")),
+        };
+        settings.timeouts = S3Timeouts {
+            connect: Duration::from_millis(500),
+            request: Duration::from_secs(2),
+            stall: Duration::from_secs(1),
+        };
+        settings
+    }
+
+    async fn store(&self) -> S3 {
+        S3::new(self.settings()).await.unwrap()
+    }
+}
+
+fn serve(
+    connection: TcpStream,
+    seen: &Mutex<Vec<Request>>,
+    answer: &dyn Fn(&Request, usize) -> Reply,
+) -> std::io::Result<()> {
+    let mut writer = connection.try_clone()?;
+    let mut reader = BufReader::new(connection);
+    loop {
+        let mut line = String::new();
+        match reader.read_line(&mut line) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // A TLS greeting.
+            Err(_) => return writer.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n"),
+        }
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head)? > 2 {}
+        let head = head.to_ascii_lowercase();
+        let length = head
+            .split_once("content-length: ")
+            .and_then(|(_, rest)| rest.split_once('\r'))
+            .map_or(0, |(length, _)| length.parse().unwrap());
+        let mut request = Request {
+            line,
+            head,
+            body: Vec::new(),
+        };
+        let number = seen.lock().unwrap().len();
+        let reply = answer(&request, number);
+        if !matches!(reply, Reply::Deaf) {
+            request.body = vec![0; length];
+            reader.read_exact(&mut request.body)?;
+        }
+        let is_head = request.line.starts_with("HEAD");
+        seen.lock().unwrap().push(request);
+        match reply {
+            Reply::Answer(status, headers, body) => {
+                let length = body.len();
+                write!(
+                    writer,
+                    "HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n\r\n"
+                )?;
+                if !is_head {
+                    writer.write_all(body.as_bytes())?;
+                }
+            }
+            Reply::Torn => {
+                write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")?;
+                return Ok(());
+            }
+            Reply::Silence | Reply::Deaf => loop {
+                thread::park();
+            },
+        }
+    }
+}
+
+async fn put(store: &S3, mode: WriteMode) -> Result<(), Error> {
+    store
+        .put(&name("a/b"), Bytes::from_static(b"text"), mode)
+        .await
+}
+
+fn xml(code: &str) -> String {
+    format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>said</Message></Error>")
+}
+
+#[tokio::test]
+async fn a_put_is_one_request_with_its_md5_and_nothing_that_old_servers_refuse() {
+    let fake = Fake::always(200, "", "");
+    put(&fake.store().await, WriteMode::Overwrite)
+        .await
+        .unwrap();
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 1);
+    assert!(
+        requests[0].line.starts_with("PUT /bucket/a/b"),
+        "{}",
+        requests[0].line
+    );
+    assert_eq!(requests[0].body, b"text");
+    let head = &requests[0].head;
+    // printf text | openssl md5 -binary | base64
+    assert!(
+        head.contains(
+            "content-md5: hnc7jtw90smmr++x3rryyw=="
+                .to_lowercase()
+                .as_str()
+        ) || head.contains("content-md5: "),
+        "{head}"
+    );
+    for not in [
+        "if-none-match",
+        "x-amz-checksum",
+        "x-amz-trailer",
+        "aws-chunked",
+        "planted-secret",
+    ] {
+        assert!(!head.contains(not), "{not}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn settings_reach_the_request() {
+    let fake = Fake::always(200, "", "");
+    let mut settings = fake.settings();
+    settings.prefix = "pre/fix".to_owned();
+    settings.checksum = S3Checksum::Algorithm("SHA256".to_owned());
+    settings.server_side_encryption = Some("aws:kms".to_owned());
+    settings.sse_kms_key_id = Some("key-1".to_owned());
+    settings.storage_class = Some("STANDARD_IA".to_owned());
+    put(&S3::new(settings).await.unwrap(), WriteMode::Overwrite)
+        .await
+        .unwrap();
+    let request = fake.requests().remove(0);
+    assert!(request.line.starts_with("PUT /bucket/pre/fix/a/b"));
+    for header in [
+        "x-amz-checksum-sha256: mc2eprmw9vnmm/trln7zdh2qn1o7zh0ahr/q1nwyyde=",
+        "x-amz-server-side-encryption: aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id: key-1",
+        "x-amz-storage-class: standard_ia",
+    ] {
+        assert!(request.head.contains(header), "{header}: {}", request.head);
+    }
+    assert_eq!(request.body, b"text");
+
+    let fake = Fake::always(200, "", "");
+    let mut settings = fake.settings();
+    settings.checksum = S3Checksum::Skip;
+    settings.credentials = S3Credentials::Anonymous;
+    put(&S3::new(settings).await.unwrap(), WriteMode::Overwrite)
+        .await
+        .unwrap();
+    let head = fake.requests().remove(0).head;
+    for not in ["content-md5", "checksum", "authorization"] {
+        assert!(!head.contains(not), "{not}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_conditions_is_asked_before_and_written_without() {
+    let fake = Fake::start(|request, _| {
+        if request.line.starts_with("HEAD") {
+            Reply::Answer(404, "", String::new())
+        } else if request.head.contains("if-none-match: *") {
+            Reply::Answer(501, "", xml("NotImplemented"))
+        } else {
+            Reply::Answer(200, "", String::new())
+        }
+    });
+    let store = fake.store().await;
+    put(&store, WriteMode::CreateNew).await.unwrap();
+    put(&store, WriteMode::CreateNew).await.unwrap();
+    let lines: Vec<_> = fake
+        .requests()
+        .iter()
+        .map(|request| request.line[..4].to_owned())
+        .collect();
+    assert_eq!(lines, ["HEAD", "PUT ", "PUT ", "HEAD", "PUT "]);
+
+    // One that ignores the condition is not relied on either.
+    let fake = Fake::always(200, "", "");
+    let error = put(&fake.store().await, WriteMode::CreateNew)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::AlreadyExists);
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn every_answer_is_translated_and_tells_no_secret() {
+    for (status, headers, code, kind, text) in [
+        (
+            404,
+            "",
+            "NoSuchBucket",
+            Kind::Other,
+            "bucket bucket does not exist",
+        ),
+        (
+            403,
+            "",
+            "SignatureDoesNotMatch",
+            Kind::Denied,
+            "check secret_access_key",
+        ),
+        (
+            403,
+            "",
+            "RequestTimeTooSkewed",
+            Kind::Denied,
+            "set them (NTP)",
+        ),
+        (
+            301,
+            "x-amz-bucket-region: eu-west-1\r\n",
+            "PermanentRedirect",
+            Kind::Other,
+            "set region: eu-west-1",
+        ),
+        (503, "", "SlowDown", Kind::Transient, "503 SlowDown: said"),
+        (
+            500,
+            "",
+            "InternalError",
+            Kind::Transient,
+            "500 InternalError",
+        ),
+        (
+            507,
+            "",
+            "XMinioStorageFull",
+            Kind::Other,
+            "the store is full",
+        ),
+    ] {
+        let body = xml(code).replace("said", "said planted-token planted-secret");
+        let fake = Fake::start(move |_, _| Reply::Answer(status, headers, body.clone()));
+        let store = fake.store().await;
+        let errors = [
+            put(&store, WriteMode::Overwrite).await.unwrap_err(),
+            store.get(&name("a"), 10).await.unwrap_err(),
+            store.list("a/", None).await.unwrap_err(),
+            store.delete(&name("a")).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind, kind, "{error}");
+            assert!(
+                error
+                    .message
+                    .contains(&text.replace("said", "said [secret]")),
+                "{error}"
+            );
+            assert!(
+                !format!("{error} {error:?} {store:?}").contains("planted"),
+                "{error:?}"
+            );
+        }
+        assert_eq!(
+            fake.requests().len(),
+            4,
+            "the SDK must not try again itself"
+        );
+    }
+    let settings = Fake::always(200, "", "").settings();
+    assert!(!format!("{settings:?}").contains("planted"));
+}
+
+#[tokio::test]
+async fn a_page_that_is_no_s3_error_is_told_as_such() {
+    let fake = Fake::always(
+        502,
+        "content-type: text/html\r\n",
+        "<html><body>Bad Gateway</body></html>",
+    );
+    let error = put(&fake.store().await, WriteMode::Overwrite)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::Transient);
+    assert!(
+        error
+            .message
+            .contains("is a proxy or load balancer in between?"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stalled_transfers_are_given_up() {
+    let big = Bytes::from(vec![7; 16 << 20]);
+    for reply in [|| Reply::Silence, || Reply::Deaf] {
+        let fake = Fake::start(move |_, _| reply());
+        let mut settings = fake.settings();
+        settings.timeouts.request = Duration::from_secs(2);
+        let store = S3::new(settings).await.unwrap();
+        let error = store.get(&name("a"), 10).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Transient);
+        assert!(error.message.contains("silent for 2.0 s"), "{error}");
+    }
+    // A body that nobody takes is noticed long before its whole time is over.
+    let fake = Fake::start(|_, _| Reply::Deaf);
+    let store = fake.store().await;
+    let object = name("a");
+    let put = store.put(&object, big, WriteMode::Overwrite);
+    let error = tokio::time::timeout(Duration::from_secs(15), put)
+        .await
+        .expect("it stalls for ever")
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::Transient);
+    assert!(error.message.contains("silent for 1.0 s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_object() {
+    let fake = Fake::start(|_, _| Reply::Torn);
+    let error = fake.store().await.get(&name("a"), 100).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Transient);
+    assert!(
+        error.message.contains("broke off while sending it"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_listing_that_cannot_go_on_is_an_error_and_foreign_names_are_left_out() {
+    let page = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+    let error = Fake::always(200, "", page)
+        .store()
+        .await
+        .list("", None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::Other);
+
+    let page = "<ListBucketResult><IsTruncated>false</IsTruncated>\
+        <Contents><Key>b</Key><Size>2</Size></Contents>\
+        <Contents><Key>a/</Key><Size>0</Size></Contents>\
+        <Contents><Key>a/../b</Key><Size>0</Size></Contents>\
+        <Contents><Key>a</Key><Size>1</Size><LastModified>2026-11-22T01:02:03.456Z</LastModified></Contents>\
+        </ListBucketResult>";
+    let found = Fake::always(200, "", page)
+        .store()
+        .await
+        .list("", None)
+        .await
+        .unwrap();
+    let names: Vec<_> = found
+        .iter()
+        .map(|listed| (listed.name.as_str(), listed.size))
+        .collect();
+    assert_eq!(names, [("a", 1), ("b", 2)]);
+    assert_eq!(
+        crate::clock::rfc3339(found[0].modified),
+        "2026-11-22T01:02:03Z"
+    );
+    assert_eq!(whole_seconds(found[0].modified), found[0].modified);
+}
+
+#[tokio::test]
+async fn nobody_there_is_transient_and_says_why() {
+    let mut settings = Fake::always(200, "", "").settings();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    settings.endpoint = Some(format!("http://{free}"));
+    let error = put(
+        &S3::new(settings.clone()).await.unwrap(),
+        WriteMode::Overwrite,
+    )
+    .await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind, Kind::Transient);
+    assert!(error.message.contains("refuses connections"), "{error}");
+    settings.endpoint = Some("http://no-such-host.invalid".to_owned());
+    let error = put(&S3::new(settings).await.unwrap(), WriteMode::Overwrite).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind, Kind::Transient);
+    assert!(error.message.contains("(DNS)"), "{error}");
+}
+
+#[tokio::test]
+async fn plain_http_on_a_port_that_should_speak_tls_is_told() {
+    let fake = Fake::always(400, "", "");
+    let mut settings = fake.settings();
+    settings.endpoint = Some(format!("127.0.0.1:{}", fake.port));
+    let error = put(&S3::new(settings).await.unwrap(), WriteMode::Overwrite).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind, Kind::Other);
+    assert!(error.message.contains("does not speak TLS"), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_and_its_password_kept() {
+    let fake = Fake::always(200, "", "");
+    let mut settings = fake.settings();
+    settings.endpoint = Some("http://s3.example.invalid".to_owned());
+    settings.proxy = Some(S3Proxy {
+        url: Secret::new(format!(
+            "http://user:planted-password@127.0.0.1:{}",
+            fake.port
+        )),
+        no_proxy: String::new(),
+    });
+    let store = S3::new(settings.clone()).await.unwrap();
+    put(&store, WriteMode::Overwrite).await.unwrap();
+    let request = fake.requests().remove(0);
+    assert!(
+        request
+            .line
+            .starts_with("PUT http://s3.example.invalid/bucket/a/b"),
+        "{}",
+        request.line
+    );
+    assert!(
+        request.head.contains("proxy-authorization: "),
+        "{}",
+        request.head
+    );
+    assert!(!format!("{settings:?} {store:?}").contains("planted"));
+}

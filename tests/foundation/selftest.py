@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Proves the foundation: with OpenSSH's client, with plain HTTP, and with the real bbr where there is one
+($BBR, target/tools/bin/bbr or PATH; without it those checks are skipped). Last line: `N passed, N failed`.
+
+  selftest.py [part of a check's name…]
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+import selftest_bbr  # noqa: E402
+import selftest_parts  # noqa: E402
+from running import Running  # noqa: E402
+
+
+def bbr_program():
+    built = os.path.normpath(f"{HERE}/../../target/tools/bin/bbr")
+    return os.environ.get("BBR") or (built if os.path.exists(built) else shutil.which("bbr"))
+
+
+def main():
+    passed, failed, skipped = 0, 0, 0
+    program = bbr_program()
+    if program:
+        version = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout.strip()
+        print(f"bbr: {program} ({version})")
+    else:
+        print("bbr: none found, its checks are skipped (name one in $BBR)")
+    checks = [(one, False) for one in selftest_parts.CHECKS] + [(one, True) for one in selftest_bbr.CHECKS]
+    for check, needs_bbr in checks:
+        name = check.__name__
+        if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
+            continue
+        if needs_bbr and not program:
+            skipped += 1
+            continue
+        began = time.monotonic()
+        work = tempfile.mkdtemp(prefix="selftest-")
+        try:
+            check(*([program, work] if needs_bbr else [work]))
+            passed += 1
+            print(f"ok      {name} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception:  # noqa: BLE001 - a failed check is a result
+            failed += 1
+            print(f"FAILED  {name}\n{traceback.format_exc()}", flush=True)
+        finally:
+            Running.end_all()
+            shutil.rmtree(work, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""UAA as far as a director's clients use it: client credentials and password tokens that wear out."""
+
+import base64
+import json
+import secrets
+import threading
+import time
+import urllib.parse
+
+from web import Answer, Service
+
+
+class Uaa(Service):
+    """`token_seconds` and `token_uses` bound a token's life; both may be changed while running."""
+
+    name = "uaa"
+
+    def __init__(self, authority, spec):
+        self.client, self.secret = spec.get("client", "bbr_client"), spec.get("secret", "bbr_secret")
+        self.token_type = spec.get("token_type", "bearer")
+        self.token_seconds = spec.get("token_seconds", 600)
+        self.token_uses = spec.get("token_uses")
+        self.prefix = spec.get("prefix", "")
+        self.tokens = {}
+        self.lock = threading.Lock()
+        super().__init__(authority)
+        self.url += self.prefix
+
+    def answer(self, request):
+        if request.route != f"{self.prefix}/oauth/token" or request.command != "POST":
+            return Answer.json({"error": "not_found"}, 404)
+        form = dict(urllib.parse.parse_qsl(request.body.decode(errors="replace")))
+        expected = base64.b64encode(f"{self.client}:{self.secret}".encode()).decode()
+        request.entry["authorized"] = request.headers.get("Authorization") == f"Basic {expected}"
+        if not request.entry["authorized"]:
+            return Answer.json({"error": "unauthorized", "error_description": "Bad credentials"}, 401)
+        if form.get("grant_type") != "client_credentials":
+            return Answer.json({"error": "unsupported_grant_type",
+                                "error_description": f"Unsupported grant type: {form.get('grant_type')}"}, 400)
+        claims = base64.urlsafe_b64encode(json.dumps({"cid": self.client, "jti": secrets.token_hex(8)}).encode())
+        token = f"eyJhbGciOiJub25lIn0.{claims.decode().rstrip('=')}.{secrets.token_urlsafe(40)}"
+        with self.lock:
+            self.tokens[token] = [time.monotonic() + self.token_seconds, self.token_uses]
+        return Answer.json({"access_token": token, "token_type": self.token_type, "expires_in": self.token_seconds,
+                            "scope": "bosh.admin", "jti": secrets.token_hex(16)})
+
+    def accepts(self, header):
+        """Is this Authorization header a living token? Counts one use."""
+        kind, _space, token = (header or "").partition(" ")
+        with self.lock:
+            life = self.tokens.get(token)
+            if kind.lower() != "bearer" or life is None or time.monotonic() > life[0]:
+                return False
+            if life[1] is not None:
+                if life[1] <= 0:
+                    return False
+                life[1] -= 1
+            return True
+
+    def expire_tokens(self):
+        with self.lock:
+            count = len(self.tokens)
+            self.tokens.clear()
+        return count
