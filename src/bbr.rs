@@ -141,3 +141,11 @@ pub struct Settings {
     /// Our own release: `BBR_VERSION` of metadata scripts.
     pub tool_version: String,
 }
+
+/// Whether a deployment manifest can be read at all, before anything is set up for it.
+///
+/// # Errors
+/// Why not.
+pub fn check_manifest(text: &str) -> Result<(), String> {
+    manifest::DeploymentManifest::parse(text).map(drop)
+}

@@ -21,11 +21,12 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde_json::{Map, Value};
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::environment::Environment;
 use crate::config::{self, Configuration, Door, Invalid, Layer, Layers, document};
 use crate::monitor::Monitor;
-use crate::operation::{self};
+use crate::operation;
+use crate::operation::settings::{Settings, is_backup_id};
 use crate::report::bars::Bars;
 use crate::report::console::{Console, Look, PACE};
 use crate::report::failure;
@@ -275,7 +276,7 @@ impl Setup {
             // Single variables win over the file, the file over those of bosh.
             layers.insert(1, document::read(file)?);
         }
-        layers.push(Layer::new(
+        layers.push(Layer::of_single_keys(
             "command line: ",
             Value::Object(asked(&arguments.command)),
         ));
@@ -395,16 +396,12 @@ fn print_json(stdout: &mut dyn Write, value: &Value) -> Result<Ended> {
 }
 
 /// `latest`, or an id as it is.
-fn backup_id(
-    context: &operation::Context,
-    settings: &operation::settings::Settings,
-    id: &str,
-) -> Result<String> {
+fn backup_id(context: &operation::Context, settings: &Settings, id: &str) -> Result<String> {
     if id == "latest" {
         let ids = operation::check(context, settings, None)?;
         return ids.last().cloned().context("there is no backup yet");
     }
-    if !crate::operation::settings::is_backup_id(id) {
+    if !is_backup_id(id) {
         return Err(Invalid {
             place: "ID".to_owned(),
             message: "is not a backup's id (such as 20261122T010203Z-7f3a09bc) and not `latest`"

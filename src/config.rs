@@ -52,6 +52,8 @@ pub struct Invalid {
 pub(crate) struct Fault {
     path: String,
     message: String,
+    /// Whether a value that stands nowhere is missed in the weightest document.
+    asked: bool,
 }
 
 impl Fault {
@@ -59,6 +61,15 @@ impl Fault {
         Self {
             path: path.into(),
             message: message.into(),
+            asked: false,
+        }
+    }
+
+    /// Something that every request says anew is missing.
+    pub(crate) fn not_asked(path: impl Into<String>, why: &str) -> Self {
+        Self {
+            asked: true,
+            ..Self::missing(path, why)
         }
     }
 
@@ -89,8 +100,8 @@ fn resolve_layers(
 ) -> Result<Configuration, Fault> {
     let model = read(layers)?;
     let action = action::of(&model, door)?;
-    let foundation = foundation::of(&model, action.components())?;
     let repository = repository::of(&model, &action)?;
+    let foundation = foundation::of(&model, action.components())?;
     let mut warnings = Vec::new();
     if layers.stands_in("source.", "recovery_identity") {
         warnings.push(

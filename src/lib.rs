@@ -21,6 +21,8 @@
 
 pub mod artifact;
 pub mod bbr;
+pub mod bosh;
+pub mod cli;
 pub mod clock;
 pub mod concourse;
 pub mod config;

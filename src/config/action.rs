@@ -118,9 +118,9 @@ fn put(model: &Model, inputs: &Path) -> Result<Action, Fault> {
         (_, None, Some(_)) => cleanup(model, "cleanup"),
         (_, Some(_), None) => from(model, inputs, true),
         (Some(_), None, None) => backed_up(model).map(Action::Backup),
-        (None, None, None) => Err(Fault::new(
+        (None, None, None) => Err(Fault::not_asked(
             "backup",
-            "is missing or empty; a put needs `backup: [components…]` or `cleanup: [components…]`",
+            "; a put needs `backup: [components…]` or `cleanup: [components…]`",
         )),
     }
 }
@@ -164,7 +164,7 @@ fn live(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
 fn named(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
     let names = names.map(|names| names.0.as_slice()).unwrap_or_default();
     if names.is_empty() {
-        return Err(Fault::missing(
+        return Err(Fault::not_asked(
             key,
             "; name at least one of director, tas and deployment/NAME",
         ));
@@ -196,7 +196,7 @@ fn from(model: &Model, inputs: &Path, confined: bool) -> Result<Action, Fault> {
     let components = match &model.backup {
         Some(names) => named("backup", Some(names))?,
         None => {
-            return Err(Fault::missing(
+            return Err(Fault::not_asked(
                 "backup",
                 "; beside `from` it names the component that the directory holds",
             ));

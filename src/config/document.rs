@@ -30,6 +30,7 @@ pub fn parse(text: &str, name: &str) -> Result<Layer, Invalid> {
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         with_snippet: false,
@@ -99,9 +100,9 @@ mod tests {
             "a: 1\nb: [hunter2\n",
             "a: 1\na: hunter2\n",
             "a: \"hunter2\n",
-            "\thunter2: 1",
+            "a: b: hunter2",
         ] {
-            let error = parse(text, "x.yml").unwrap_err().to_string();
+            let error = parse(text, "x.yml").expect_err(text).to_string();
             assert!(!error.contains("hunter2"), "{error}");
             assert!(error.starts_with("x.yml: is not valid YAML"), "{error}");
         }

@@ -96,7 +96,7 @@ impl Environment {
     }
 
     fn bosh(&self) -> Result<Layer, Invalid> {
-        let mut layer = Layer::new("", Value::Null);
+        let mut layer = Layer::of_single_keys("", Value::Null);
         for (name, path) in BOSH {
             let Some(value) = self.get(name) else {
                 continue;
@@ -119,7 +119,7 @@ impl Environment {
     }
 
     fn single_keys(&self) -> Result<Layer, Invalid> {
-        let mut layer = Layer::new("", Value::Null);
+        let mut layer = Layer::of_single_keys("", Value::Null);
         let keys: BTreeMap<String, String> = variables().into_iter().collect();
         for name in self.0.keys().filter(|name| name.starts_with("LIFEBOAT_")) {
             let Some(value) = self.get(name).filter(|_| name != "LIFEBOAT_CONFIG") else {

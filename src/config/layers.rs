@@ -15,6 +15,8 @@ pub struct Layer {
     prefix: String,
     /// Paths that have another name in this document: an environment variable's.
     names: Vec<(String, String)>,
+    /// Whether what no document says is missed here.
+    home: bool,
     value: Value,
 }
 
@@ -28,7 +30,16 @@ impl Layer {
         Self {
             prefix: prefix.into(),
             names: Vec::new(),
+            home: true,
             value,
+        }
+    }
+
+    /// A document of single values that nobody expects to hold everything.
+    pub(crate) fn of_single_keys(prefix: &str, value: Value) -> Self {
+        Self {
+            home: false,
+            ..Self::new(prefix, value)
         }
     }
 
@@ -151,7 +162,7 @@ impl Layers {
     }
 
     /// Says where a fault stands: in the weightiest of those documents that know most of
-    /// its path, in the first when none does.
+    /// its path; where it would be expected when none does.
     pub(crate) fn locate(&self, fault: Fault) -> Invalid {
         let best = self
             .0
@@ -159,7 +170,14 @@ impl Layers {
             .max_by_key(|layer| layer.depth(&fault.path))
             .filter(|layer| layer.depth(&fault.path) > 0)
             .or_else(|| self.0.iter().find(|layer| !layer.value.is_object()))
-            .or_else(|| self.0.first());
+            .or_else(|| {
+                let mut homes = self.0.iter().filter(|layer| layer.home);
+                if fault.asked {
+                    homes.next_back()
+                } else {
+                    homes.next()
+                }
+            });
         let place = match best {
             Some(layer) if fault.path.is_empty() => {
                 layer.prefix.trim_end_matches([' ', '.', ':']).to_owned()
@@ -196,11 +214,11 @@ const SECRET_WORDS: [&str; 8] = [
 
 fn register(value: &Value, secret: bool, mask: &Mask) {
     match value {
-        Value::String(text) => {
-            // A private key is one wherever it was pasted.
-            if secret || text.contains("PRIVATE KEY") || text.contains("AGE-SECRET-KEY-") {
-                mask.add(text);
-            }
+        // A private key is one wherever it was pasted.
+        Value::String(text)
+            if secret || text.contains("PRIVATE KEY") || text.contains("AGE-SECRET-KEY-") =>
+        {
+            mask.add(text);
         }
         Value::Number(number) if secret => mask.add(&number.to_string()),
         Value::Array(list) => list.iter().for_each(|item| register(item, secret, mask)),

@@ -108,17 +108,10 @@ fn min_copies(model: &Model, stores: usize) -> Result<usize, Fault> {
         Ok(0) => Err(Fault::new("min_copies", "must be at least 1")),
         Ok(copies) if copies > stores && stores > 0 => Err(Fault::new(
             "min_copies",
-            format!("is {copies}, but there {}", are(stores)),
+            format!("is more than there are stores ({stores})"),
         )),
         Ok(copies) => Ok(copies),
         Err(_too_large) => Err(Fault::new("min_copies", "is more than there are stores")),
-    }
-}
-
-fn are(stores: usize) -> String {
-    match stores {
-        1 => "is only 1 store".to_owned(),
-        n => format!("are only {n} stores"),
     }
 }
 

@@ -14,7 +14,8 @@ pub(crate) fn fault(path: &str, said: &str) -> Fault {
         let expected = rest
             .rsplit(", expected ")
             .next()
-            .unwrap_or("something else");
+            .unwrap_or("something else")
+            .replace("a sequence", "a list");
         return Fault::new(path, format!("expected {expected}, found {}", found(rest)));
     }
     Fault::new(path, said)
@@ -136,6 +137,6 @@ mod tests {
             "stores",
             "invalid type: string \"hunter2, expected x\", expected a sequence",
         );
-        assert_eq!(fault.message, "expected a sequence, found a text");
+        assert_eq!(fault.message, "expected a list, found a text");
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod foundation;
 pub mod process;
+pub mod request;
 pub mod scene;

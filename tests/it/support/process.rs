@@ -10,8 +10,8 @@ use serde_json::Value;
 /// How a program ended.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// The exit code; `None` after a signal.
-    pub code: Option<i32>,
+    /// The exit code; -1 after a signal.
+    pub code: i32,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -21,7 +21,7 @@ pub struct Ended {
 impl Ended {
     fn new(output: Output) -> Self {
         Self {
-            code: output.status.code(),
+            code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
@@ -31,11 +31,9 @@ impl Ended {
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(
-            self.code,
-            Some(0),
+            self.code, 0,
             "stdout: {}\nstderr: {}",
-            self.stdout,
-            self.stderr
+            self.stdout, self.stderr
         );
         self
     }
@@ -44,11 +42,9 @@ impl Ended {
     #[track_caller]
     pub fn fails(self, code: i32) -> Self {
         assert_eq!(
-            self.code,
-            Some(code),
+            self.code, code,
             "stdout: {}\nstderr: {}",
-            self.stdout,
-            self.stderr
+            self.stdout, self.stderr
         );
         self
     }
@@ -60,9 +56,11 @@ impl Ended {
             .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 
-    /// The last line of standard error: what an operator reads first.
-    pub fn last_line(&self) -> &str {
-        self.stderr.trim_end().lines().last().unwrap_or_default()
+    /// The last line of standard error without its colours, time and level: what an operator
+    /// reads first.
+    pub fn last_line(&self) -> String {
+        let line = plain(self.stderr.trim_end().lines().last().unwrap_or_default());
+        line.get(15..).unwrap_or(&line).to_owned()
     }
 
     /// The id of the version that `in` or `out` printed.
@@ -73,6 +71,16 @@ impl Ended {
             .expect("a version with an id")
             .to_owned()
     }
+}
+
+fn plain(line: &str) -> String {
+    let mut rest = line;
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        text.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    text + rest
 }
 
 /// `check`, `in`, `out` or `lifeboat`: those of `LIFEBOAT_RESOURCE` (the image's
@@ -135,4 +143,18 @@ pub fn resource(
             .env("BUILD_NAME", "7");
     }
     finish(start(command, &request.to_string()))
+}
+
+/// One of the resource's programs with whatever bytes on standard input.
+pub fn script(name: &str, directory: Option<&Path>, request: &[u8]) -> Ended {
+    let mut child = command(name, directory).spawn().unwrap();
+    drop(child.stdin.take().unwrap().write_all(request));
+    finish(child)
+}
+
+/// The command line.
+pub fn cli(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    let mut command = command("lifeboat", arguments);
+    command.envs(environment.iter().copied());
+    finish(start(command, ""))
 }
