@@ -8,6 +8,7 @@ mod bad_input;
 mod docs;
 mod keygen;
 mod repository;
+mod resource;
 mod secrets;
 mod stores;
 mod support;
