@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::process::{self, Run};
+use crate::support::process::{self, Ended};
 use crate::support::request::{RECIPIENT, RECOVERY, fixture, put, with, without};
 
-fn run(script: &str, request: &Value) -> Run {
+fn run(script: &str, request: &Value) -> Ended {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("artifact")).unwrap();
     process::script(

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
 pub mod foundation;
-pub(crate) mod process;
-pub(crate) mod request;
+pub mod process;
+pub mod request;
+pub mod scene;
