@@ -1,5 +1,6 @@
 //! A secret planted in every field appears nowhere.
 
+use lifeboat::config::environment::Environment;
 use lifeboat::config::{self, Door, Layer, Layers};
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ fn a_value_appears_in_no_error_and_no_log() {
             };
             // What is right would go on to the stores.
             let layers = layers(&request);
-            if config::resolve(layers, &door, None).is_ok() {
+            if config::resolve(layers, &door, &Environment::default()).is_ok() {
                 continue;
             }
             let text = request.to_string();
@@ -124,7 +125,8 @@ fn no_debug_of_a_configuration_shows_a_secret() {
     let door = Door::Put {
         inputs: "/tmp".into(),
     };
-    let configuration = config::resolve(layers, &door, None).expect("it is right");
+    let configuration =
+        config::resolve(layers, &door, &Environment::default()).expect("it is right");
     assert_eq!(
         configuration.warnings.len(),
         2,
