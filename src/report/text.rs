@@ -14,7 +14,6 @@ pub fn backup(backup: &Backup) -> String {
         ("files", Side::Right),
         ("size", Side::Right),
         ("changed", Side::Right),
-        ("stored", Side::Right),
         ("time", Side::Right),
     ]);
     let none = || "-".to_owned();
@@ -29,15 +28,12 @@ pub fn backup(backup: &Backup) -> String {
                 artifact
                     .run
                     .map_or_else(none, |run| bytes(run.changed_bytes)),
-                artifact
-                    .run
-                    .map_or_else(none, |run| bytes(run.stored_bytes)),
                 artifact.run.map_or_else(none, |run| spoken(run.took)),
             ]);
         }
         if component.artifacts.is_empty() {
             let mut row = vec![component.name.clone(), "(nothing to keep)".to_owned()];
-            row.resize(7, String::new());
+            row.resize(6, String::new());
             table.row(row);
         }
     }
@@ -47,7 +43,6 @@ pub fn backup(backup: &Backup) -> String {
         count(backup.files()),
         bytes(backup.bytes()),
         bytes(backup.changed_bytes),
-        bytes(backup.stored_bytes),
         spoken(backup.duration()),
     ]);
     let facts = facts(backup);
@@ -283,11 +278,11 @@ mod tests {
             "\
 backup 20261122T010203Z-7f3a09bc of prod-east
 
-component  artifact                   files     size  changed   stored        time
-director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB  8.0 MiB       5.1 s
-           bosh-0-postgres.tar            3   52 KiB        -        -           -
-tas        mysql-0-mysql-restore.tar      1   32 KiB        -        -           -
-total                                 1,316  1.2 GiB   12 MiB  8.0 MiB  1 min 04 s
+component  artifact                   files     size  changed        time
+director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB       5.1 s
+           bosh-0-postgres.tar            3   52 KiB        -           -
+tas        mysql-0-mysql-restore.tar      1   32 KiB        -           -
+total                                 1,316  1.2 GiB   12 MiB  1 min 04 s
 
 finished         2026-11-22T01:02:03Z
 components       director, tas
