@@ -1,5 +1,6 @@
 //! One integration binary.
 
+mod layers;
 mod repository;
 mod stores;
 mod support;
