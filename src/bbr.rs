@@ -38,7 +38,9 @@ mod schedule;
 mod script;
 mod target;
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
+#[cfg(test)]
+mod tests;
 mod workflow;
 mod yaml;
 

@@ -5,7 +5,7 @@
 //! neighbour on its own line (`tests/it/layers.rs` enforces it):
 //!
 //! ```text
-//! bin
+//! bin | process
 //! concourse | cli
 //! config
 //! operation
@@ -22,11 +22,15 @@
 pub mod artifact;
 pub mod bbr;
 pub mod bosh;
+pub mod cli;
 pub mod clock;
+pub mod concourse;
+pub mod config;
 pub mod foundation;
 pub mod http;
 pub mod monitor;
 pub mod operation;
+pub mod process;
 pub mod remote;
 pub mod repo;
 pub mod report;

@@ -149,7 +149,7 @@ impl Abort<'_> {
             let board = Board::free(places.clone(), 1);
             board.run(WIDTH, &Shutdown::never(), |step| {
                 let place = places[step];
-                match stop_scripts(target, place, Stop::Work, &limit) {
+                match stop_scripts(target, place, Stop::Work, Phase::Unlock, &limit) {
                     Ok(names) => {
                         for name in names {
                             let instance = self.run.name(place);
@@ -158,7 +158,7 @@ impl Abort<'_> {
                         let mut state = self.run.state();
                         state.unended.retain(|(job, _)| job.instance != place);
                     }
-                    Err(error) => self.keep(Error::remote(Phase::Unlock, "ending scripts", error)),
+                    Err(error) => self.keep(error),
                 }
             });
             over.raise();

@@ -256,8 +256,8 @@ custom_artifacts:
   checksums:
     "./x": {EMPTY}
 backup_activity:
-  start_time: 2026/11/22 02:42:03 UTC
-  finish_time: 2026/11/22 02:43:03 UTC
+  start_time: 2026/11/21 22:42:03 UTC
+  finish_time: 2026/11/21 22:43:03 UTC
 "#
         );
         assert_eq!(text, expected);
@@ -265,7 +265,8 @@ backup_activity:
 
     #[test]
     fn a_yaml_parser_reads_it_back() {
-        let text = written("./short");
+        // Binary keys are beyond this parser's texts.
+        let text = written("./short").replace("!!binary ", "");
         let node: super::super::yaml::Node =
             super::super::yaml::first_document(&text).unwrap().unwrap();
         let super::super::yaml::Node::List(instances) = node.get("instances").unwrap() else {

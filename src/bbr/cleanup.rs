@@ -201,8 +201,7 @@ impl Cleanup<'_> {
     fn end_scripts(&mut self, places: &BTreeSet<usize>, which: Stop) {
         let places: Vec<usize> = places.iter().copied().collect();
         let results = self.on_each(&places, |place| {
-            stop_scripts(self.target, place, which, self.shutdown)
-                .map_err(|error| Error::remote(Phase::Cleanup, "ending scripts", error))
+            stop_scripts(self.target, place, which, Phase::Cleanup, self.shutdown)
         });
         for (place, result) in places.into_iter().zip(results) {
             match result {

@@ -100,9 +100,14 @@ pub(super) fn directories(settings: &Settings, names: &[String]) -> Command {
 }
 
 pub(super) fn unmark(settings: &Settings, run: &str) -> Command {
-    let args = [&settings.paths.state(), run];
+    let args = [settings.paths.state(), owner_has(run)];
     shell("take the marker away", include_str!("sh/unmark.sh"), args)
         .silent_for(settings.limits.silence)
+}
+
+/// What the owner's text of a run holds, and that of no other.
+fn owner_has(run: &str) -> String {
+    format!("\"run\":{}", serde_json::Value::from(run))
 }
 
 /// Whose directories are removed.
@@ -129,15 +134,15 @@ pub(super) fn remove(settings: &Settings, whose: Whose<'_>, marker: Marker) -> C
         Marker::Remove => "",
     };
     let run = match whose {
-        Whose::Run(run) => run,
-        Whose::Anybody => "",
+        Whose::Run(run) => owner_has(run),
+        Whose::Anybody => String::new(),
     };
     let (artifacts, state) = (settings.paths.artifacts(), settings.paths.state());
     // Removing a million files is silent work.
     shell(
         "remove what the backup left",
         include_str!("sh/remove.sh"),
-        [artifacts.as_str(), &state, keep, run],
+        [artifacts.as_str(), &state, keep, &run],
     )
 }
 

@@ -4,14 +4,17 @@
 //! stream arrive side by side in that order and are compared file by file, in constant
 //! memory. A file that arrives with another digest than was summed is summed and asked again.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+mod sums;
 
+use std::io::{self, BufReader, Read};
+
+use self::sums::Sums;
 use super::commands::DrainPaths;
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
 use super::workflow::{Run, stopped};
 use crate::artifact::tar::{Entry, EntryKind, TarReader};
-use crate::artifact::{Digest, EntrySink, name};
+use crate::artifact::{EntrySink, name};
 use crate::monitor::{Meter, Monitor};
 use crate::remote::{self, Command, Remote, Running};
 use crate::shutdown::Shutdown;
@@ -21,9 +24,6 @@ const AGAIN: u32 = 2;
 
 /// How many names a report gives as examples.
 const EXAMPLES: usize = 10;
-
-/// The longest record of a sums listing: a digest, two blanks, a path.
-const RECORD_LIMIT: u64 = 64 * 1024;
 
 /// Buffer for the tar stream: large enough that reading costs little per file.
 const TAR_BUFFER: usize = 256 * 1024;
@@ -402,55 +402,5 @@ impl<R: Read> Read for Metered<'_, R> {
                 Err(error)
             }
         }
-    }
-}
-
-/// The output of `sha256sum -z`: hex digest, two blanks, path, NUL.
-struct Sums<R> {
-    inner: BufReader<R>,
-}
-
-impl<R: Read> Sums<R> {
-    fn new(inner: R) -> Self {
-        Self {
-            inner: BufReader::new(inner),
-        }
-    }
-
-    /// The digest of this path; those listed before it did not arrive.
-    fn of(&mut self, path: &[u8]) -> Result<Option<Digest>, Broken> {
-        match self.next()? {
-            Some((digest, listed)) if listed == path => Ok(Some(digest)),
-            Some((_, listed)) => Err(missing(&listed)),
-            None => Err(Broken::Sums(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("no sum came for {}", name::shown(path)),
-            ))),
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<(Digest, Vec<u8>)>, Broken> {
-        let mut record = Vec::new();
-        (&mut self.inner)
-            .take(RECORD_LIMIT)
-            .read_until(0, &mut record)
-            .map_err(Broken::Sums)?;
-        if record.is_empty() {
-            return Ok(None);
-        }
-        let bad = || {
-            Broken::Sums(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the sums listing ends inside a record or is none",
-            ))
-        };
-        let record = record.strip_suffix(b"\0").ok_or_else(bad)?;
-        let (hex, path) = record.split_at_checked(66).ok_or_else(bad)?;
-        let digest = std::str::from_utf8(hex)
-            .ok()
-            .and_then(|hex| hex.strip_suffix("  "))
-            .and_then(Digest::parse)
-            .ok_or_else(bad)?;
-        Ok(Some((digest, path.to_vec())))
     }
 }

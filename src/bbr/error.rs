@@ -1,5 +1,6 @@
 //! What can go wrong, by phase; and lists of it, first cause first.
 
+use std::error::Error as _;
 use std::fmt;
 
 use super::script::Script;
@@ -43,8 +44,7 @@ impl fmt::Display for Phase {
 }
 
 /// One thing that went wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{phase}: {trouble}")]
+#[derive(Debug)]
 pub struct Error {
     /// During which phase.
     pub phase: Phase,
@@ -56,7 +56,10 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// A script ended with another status than 0.
-    #[error("{script} of job {job} on {instance} {}{}", ending(*.status), said(.stderr))]
+    #[error(
+        "{script} of job {job} on {instance} {}{}{}",
+        ending(*.status), said(.stderr), advice(*.script, .job, .stderr)
+    )]
     Script {
         /// Which.
         script: Script,
@@ -124,12 +127,37 @@ fn ending(status: i32) -> String {
     }
 }
 
+/// What to do about a failed script: where to look when it said nothing, and what is at stake.
+fn advice(script: Script, job: &str, stderr: &str) -> String {
+    let mut text = String::new();
+    if stderr.trim().is_empty() {
+        text = format!("; it said nothing, so look in /var/vcap/sys/log/{job} there");
+    }
+    if matches!(script, Script::PostBackupUnlock | Script::PostRestoreUnlock) {
+        text.push_str("; the job may still be locked: mend the cause, then run the cleanup");
+    }
+    text
+}
+
 fn said(stderr: &str) -> String {
     let stderr = stderr.trim();
     if stderr.is_empty() {
         String::new()
     } else {
         format!(": {stderr}")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.phase, self.trouble)
+    }
+}
+
+impl std::error::Error for Error {
+    // The trouble is part of our own text; what lies behind it is not.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.trouble.source()
     }
 }
 
@@ -161,7 +189,7 @@ impl Error {
     /// The text with that of its sources, on one line.
     pub fn full(&self) -> String {
         let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
+        let mut source = self.source();
         while let Some(error) = source {
             text = format!("{text}: {error}");
             source = error.source();

@@ -5,14 +5,14 @@ use super::yaml::{self, Node};
 
 /// A deployment manifest, of version 2 (`instance_groups`) or 1 (`jobs` and `templates`).
 #[derive(Debug)]
-pub struct DeploymentManifest(Node);
+pub(super) struct DeploymentManifest(Node);
 
 impl DeploymentManifest {
     /// Reads the director's text.
     ///
     /// # Errors
     /// One sentence when it is not YAML.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let node = yaml::first_document(text)
             .map_err(|error| format!("the deployment manifest is not YAML ({error})"))?;
         Ok(Self(node.unwrap_or(Node::Null)))
@@ -23,7 +23,7 @@ impl DeploymentManifest {
     ///
     /// # Errors
     /// When it is not a text.
-    pub fn release(&self, group: &str, job: &str) -> Result<Option<String>, String> {
+    pub(super) fn release(&self, group: &str, job: &str) -> Result<Option<String>, String> {
         match self.job(group, job).and_then(|job| job.get("release")) {
             None | Some(Node::Null) => Ok(None),
             Some(Node::Text(text)) => Ok(Some(text.clone())),
@@ -39,7 +39,7 @@ impl DeploymentManifest {
     ///
     /// # Errors
     /// When it is not a boolean.
-    pub fn backup_one_restore_all(&self, group: &str, job: &str) -> Result<bool, String> {
+    pub(super) fn backup_one_restore_all(&self, group: &str, job: &str) -> Result<bool, String> {
         let owner = match self.0.get("instance_groups") {
             Some(_) => self.job(group, job),
             None => self.0.get("jobs").and_then(|jobs| jobs.named(group)),

@@ -5,15 +5,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::shutdown::{LOOK, Shutdown};
 
-/// What may run at once.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Width {
-    /// On all hosts together.
-    pub(super) all: usize,
-    /// On one host.
-    pub(super) per_host: usize,
-}
-
 /// Steps that wait, run or have ended.
 #[derive(Debug)]
 pub(super) struct Board {

@@ -122,7 +122,7 @@ impl fmt::Display for Direction {
 
 /// Jobs whose scripts bbr ignores, and so we: the databases of old releases that must not be
 /// backed up this way (facts: weakness 46).
-pub fn is_ignored_job(job: &str) -> bool {
+pub(super) fn is_ignored_job(job: &str) -> bool {
     matches!(job, "mysql-backup" | "mysql-restore")
 }
 

@@ -3,18 +3,22 @@
 //! The order and its successors are in the module's head. State is kept pessimistically: what may
 //! have happened counts as happened, until the contrary was seen.
 
+mod scripts;
+
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use super::commands::{self, EXISTS, Marker, Start, Stop, Whose};
+pub(super) use self::scripts::{Call, stop_scripts};
+pub use self::scripts::{JobTime, PhaseReport};
+use super::commands::{self, EXISTS, Marker, Whose};
 use super::error::{Error, Errors, Phase, Trouble};
 use super::schedule::Board;
 use super::script::{Direction, Script};
 use super::target::{Artifact, JobRef, Target};
 use crate::clock;
 use crate::monitor::Monitor;
-use crate::remote::{self, Command, Output};
+use crate::remote::{Command, Output};
 use crate::shutdown::{Shutdown, Stopped};
 
 /// Who marks the instances.
@@ -41,33 +45,6 @@ impl Mark {
     }
 }
 
-/// How long a phase took.
-#[derive(Debug, Clone, Default)]
-pub struct PhaseReport {
-    /// From its start to the end of its last script.
-    pub wall: Duration,
-    /// Each script that ran, slowest first.
-    pub jobs: Vec<JobTime>,
-}
-
-/// How long one script took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobTime {
-    /// `group/id`.
-    pub instance: String,
-    /// Job name.
-    pub job: String,
-    /// As seen from here.
-    pub time: Duration,
-}
-
-impl PhaseReport {
-    /// The job that took longest.
-    pub fn slowest(&self) -> Option<&JobTime> {
-        self.jobs.first()
-    }
-}
-
 /// One backup of one target. Its phases are called in the order of the module's head, each
 /// once; [`Run::unlock`] and [`Run::finish`] also after a failure.
 #[derive(Debug)]
@@ -89,17 +66,6 @@ pub(super) struct State {
     /// Jobs whose unlock script was seen to end well.
     pub(super) unlocked: BTreeSet<JobRef>,
 }
-
-/// What one script needs to be run.
-pub(super) struct Call<'a> {
-    pub(super) phase: Phase,
-    pub(super) script: Script,
-    pub(super) environment: Vec<(String, String)>,
-    pub(super) shutdown: &'a Shutdown,
-}
-
-/// How often an unlock script is asked after when the connection breaks; it runs on meanwhile.
-const UNLOCK_ATTEMPTS: u32 = 3;
 
 impl Run {
     /// Begins a backup; touches nothing. With `unsafe_lock_free` no lock and no unlock script
@@ -364,162 +330,6 @@ impl Run {
             .collect()
     }
 
-    pub(super) fn unended_places(&self) -> Vec<usize> {
-        let state = self.state();
-        let places: BTreeSet<usize> = state.unended.iter().map(|(job, _)| job.instance).collect();
-        places.into_iter().collect()
-    }
-
-    /// Ends lock and backup scripts whose end was not seen, before anything is unlocked.
-    fn end_scripts(&self, monitor: &dyn Monitor, shutdown: &Shutdown) -> Result<(), Errors> {
-        let places = self.unended_places();
-        let errors = self.on_each(&places, shutdown, |place| {
-            let ended = stop_scripts(&self.target, place, Stop::Work, shutdown)
-                .map_err(|error| Error::remote(Phase::Unlock, "ending scripts", error))?;
-            for name in ended {
-                monitor.warn(&format!(
-                    "{}: ended {name}, which still ran",
-                    self.name(place)
-                ));
-            }
-            self.state()
-                .unended
-                .retain(|(job, _)| job.instance != place);
-            Ok(())
-        });
-        let (stopped, failed): (Vec<_>, Vec<_>) = errors.into_iter().partition(Error::is_stopped);
-        for error in failed {
-            monitor.warn(&error.full());
-        }
-        Errors::check(stopped)
-    }
-
-    /// Runs one kind of script on all jobs that have it.
-    fn phase(
-        &self,
-        call: &Call<'_>,
-        waits_for: Vec<Vec<usize>>,
-        first_failure_stops: bool,
-        monitor: &dyn Monitor,
-    ) -> Result<PhaseReport, Errors> {
-        let start = Instant::now();
-        let jobs = self.target.jobs();
-        let limits = &self.target.settings.limits;
-        let hosts = jobs.iter().map(|job| job.instance).collect();
-        let board = Board::new(hosts, waits_for, limits.per_instance);
-        let results = board.run(limits.parallel, call.shutdown, |step| {
-            let job = jobs[step];
-            if !self.target.job(job).has(call.script) {
-                return Ok(None);
-            }
-            let result = self.script(call, job, monitor);
-            if result.is_err() && first_failure_stops {
-                board.close();
-            }
-            result.map(Some)
-        });
-        let mut report = PhaseReport::default();
-        let mut errors = Vec::new();
-        for result in results {
-            match result {
-                Some(Ok(time)) => report.jobs.extend(time),
-                Some(Err(error)) => errors.push(error),
-                None if call.shutdown.is_raised() => errors.push(stopped(call.phase)),
-                None => {}
-            }
-        }
-        report.jobs.sort_by_key(|job| std::cmp::Reverse(job.time));
-        report.wall = start.elapsed();
-        Errors::check(errors)?;
-        Ok(report)
-    }
-
-    /// Runs one script to its end.
-    pub(super) fn script(
-        &self,
-        call: &Call<'_>,
-        job: JobRef,
-        monitor: &dyn Monitor,
-    ) -> Result<JobTime, Error> {
-        let (instance, found) = (self.target.instance(job), self.target.job(job));
-        let settings = &self.target.settings;
-        let label = format!("{} of job {}", call.script, found.name);
-        let start = Start::new(settings, &self.mark.run, &found.name, call.script);
-        let mut command = commands::start(settings, &label, &start);
-        command.environment.clone_from(&call.environment);
-        if call.script == Script::Backup {
-            let directory = instance.place(found).directory;
-            let value = format!("{}/{directory}/", settings.paths.artifacts());
-            command = command
-                .with("BBR_ARTIFACT_DIRECTORY", &value)
-                .with("ARTIFACT_DIRECTORY", &value);
-        }
-        let unlocks = call.script == Script::PostBackupUnlock;
-        if !unlocks {
-            self.state().unended.insert((job, call.script));
-        }
-        monitor.info(&format!("{}: {label} starts", instance.name()));
-        let begin = Instant::now();
-        let mut attempt = 1;
-        let output = loop {
-            match instance.remote.run(&command, call.shutdown) {
-                Ok(output) => break output,
-                Err(remote::Error::Stopped(stopped)) => {
-                    return Err(Error {
-                        phase: call.phase,
-                        trouble: stopped.into(),
-                    });
-                }
-                Err(error) if unlocks && attempt < UNLOCK_ATTEMPTS => {
-                    monitor.warn(&format!("{error}; {label} is asked after again"));
-                    attempt += 1;
-                    call.shutdown
-                        .sleep(Duration::from_secs(1))
-                        .map_err(|stopped| Error {
-                            phase: call.phase,
-                            trouble: stopped.into(),
-                        })?;
-                }
-                Err(error) => return Err(Error::remote(call.phase, &label, error)),
-            }
-        };
-        let time = begin.elapsed();
-        self.state().unended.remove(&(job, call.script));
-        let printed = String::from_utf8_lossy(&output.stdout);
-        if !printed.trim().is_empty() {
-            monitor.debug(&format!(
-                "{}: {label} printed: {}",
-                instance.name(),
-                printed.trim()
-            ));
-        }
-        if !output.exit.ok() {
-            return Err(Error {
-                phase: call.phase,
-                trouble: Trouble::Script {
-                    script: call.script,
-                    job: found.name.clone(),
-                    instance: instance.name(),
-                    status: output.exit.status,
-                    stderr: output.exit.stderr,
-                },
-            });
-        }
-        if unlocks {
-            self.state().unlocked.insert(job);
-        }
-        monitor.info(&format!(
-            "{}: {label} ended after {}",
-            instance.name(),
-            clock::spoken(time)
-        ));
-        Ok(JobTime {
-            instance: instance.name(),
-            job: found.name.clone(),
-            time,
-        })
-    }
-
     pub(super) fn places(&self, wanted: impl Fn(&super::instance::Instance) -> bool) -> Vec<usize> {
         (0..self.target.instances.len())
             .filter(|place| wanted(&self.target.instances[*place]))
@@ -584,19 +394,6 @@ impl Run {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Ends scripts of ours on one instance; returns the names of those that ran.
-pub(super) fn stop_scripts(
-    target: &Target,
-    place: usize,
-    which: Stop,
-    shutdown: &Shutdown,
-) -> Result<Vec<String>, remote::Error> {
-    let command = commands::stop(&target.settings, which);
-    let output = target.instances[place].remote.run(&command, shutdown)?;
-    let names = String::from_utf8_lossy(&output.stdout);
-    Ok(names.lines().map(str::to_owned).collect())
 }
 
 pub(super) fn stopped(phase: Phase) -> Error {

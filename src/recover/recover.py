@@ -1390,10 +1390,13 @@ def command_line(arguments):
 
 def main():
     def stop(*_):
+        for number in (signal.SIGTERM, signal.SIGINT):    # let the cleaning up finish
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     arguments = command_line(sys.argv[1:])
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     try:
         arguments.function(arguments)
         return 0

@@ -283,10 +283,10 @@ mod tests {
             "\
 backup 20261122T010203Z-7f3a09bc of prod-east
 
-component  artifact                   files     size  changed   stored       time
-director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB  8.0 MiB      5.1 s
-           bosh-0-postgres.tar            3   52 KiB        -        -          -
-tas        mysql-0-mysql-restore.tar      1   32 KiB        -        -          -
+component  artifact                   files     size  changed   stored        time
+director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB  8.0 MiB       5.1 s
+           bosh-0-postgres.tar            3   52 KiB        -        -           -
+tas        mysql-0-mysql-restore.tar      1   32 KiB        -        -           -
 total                                 1,316  1.2 GiB   12 MiB  8.0 MiB  1 min 04 s
 
 finished         2026-11-22T01:02:03Z

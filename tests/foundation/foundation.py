@@ -200,7 +200,8 @@ def serve(spec, directory, output):
         output.flush()
         return 1
     threading.Thread(target=lambda: (wait_for_end_of_input(), ended.set()), daemon=True).start()
-    ended.wait()
+    while not ended.wait(0.1):  # a signal taken by another thread does not wake this one
+        pass
     foundation.end()
     return 0
 

@@ -21,7 +21,8 @@ CODES = {500: "InternalError", 503: "SlowDown", 403: "AccessDenied", 404: "NoSuc
 class Proxy:
     def __init__(self, backend_port, authority=None):
         self.backend_port, self.authority, self.certificate = backend_port, authority, "good"
-        self.faults, self.requests, self.changed = Faults(), [], threading.Condition()
+        self.faults = Faults(without=("redirect",))
+        self.requests, self.changed = [], threading.Condition()
         self.connections, self.lock = set(), threading.Lock()
         self.port, self.listener = 0, None
         self.set_mode("pass")
@@ -45,7 +46,7 @@ class Proxy:
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def counts(self):
-        """Requests by method and first path segments: `PUT /bucket`, answered status in brackets."""
+        """How many requests by method and answered status, as `PUT 200`; `-` is no answer."""
         counter = collections.Counter(f"{entry['method']} {entry.get('status', '-')}" for entry in list(self.requests))
         return dict(counter)
 

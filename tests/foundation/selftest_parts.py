@@ -86,7 +86,7 @@ def nothing_survives_however_it_ends(work):
             running.process.send_signal(signal.SIGTERM if end == "term" else signal.SIGKILL)
         status = running.process.wait(10)
         assert status == (0 if end != "kill" else -9), (end, status)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 15
         while not gone(place) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert gone(place), end

@@ -80,7 +80,7 @@ class Store:
             self._must(client.request("PUT", f"/{bucket}", headers=lock), f"create bucket {bucket}")
             statements = [self._statement(bucket, user, actions, place)
                           for user in self.users
-                          for actions, place in zip(ROLES[user["role"]], ("/*", "")) if actions]
+                          for actions, place in zip(ROLES[user["role"]], ("/*", ""), strict=True) if actions]
             if statements:
                 policy = json.dumps({"Version": "2012-10-17", "Statement": statements}).encode()
                 self._must(client.request("PUT", f"/{bucket}", {"policy": ""}, policy), f"set the policy of {bucket}")

@@ -72,7 +72,7 @@ note() { foundation_line note ", \"text\": \"$(foundation_escape "$*")\""; }
 EXEC = r"""#!/bin/bash
 dir=/var/lib/foundation
 command=$SSH_ORIGINAL_COMMAND
-printf '%s %s %s %s\n' "${EPOCHREALTIME/[.,]/}" "$(id -un)" "$PPID" "$(printf %s "$command" | base64 -w0)" >> $dir/commands
+printf '%s %s %s %s\n' "${EPOCHREALTIME/[.,]/}" "$USER" "$PPID" "$(printf %s "$command" | base64 -w0)" >> $dir/commands
 if [ -e $dir/windows ] && [ "$command" = 'echo %OS%' ]; then printf 'Windows_NT\r\n'; exit 0; fi
 taken() {
   # Under a lock: is this match one to which the fault applies?
@@ -90,7 +90,7 @@ if [ -s $dir/fault_list ]; then
     # shellcheck disable=SC1090
     . "$dir/faults/$id"
     [[ $command =~ $pattern ]] || continue
-    [ -z "$user" ] || [[ $(id -un) =~ $user ]] || continue
+    [ -z "$user" ] || [[ $USER =~ $user ]] || continue
     taken "$id" || continue
     case $kind in
       delay) sleep "$seconds" ;;

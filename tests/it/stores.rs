@@ -1,8 +1,12 @@
 //! The stores against what they are made for: a real S3 server, real file systems.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 #[path = "../../src/store/conformance.rs"]
 mod conformance;
+mod mounts;
 mod server;
+mod trouble;
 
 use std::sync::Arc;
 

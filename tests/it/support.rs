@@ -1,3 +1,6 @@
 //! What the tests stand on.
 
 pub mod foundation;
+pub mod process;
+pub mod request;
+pub mod scene;

@@ -16,6 +16,7 @@ printf '%s\0' "$@" | $gentle xargs -0 -n 1 -P "$(nproc)" sh -c '
 ' sh 2>"$work/errors" &
 hashers=$!
 trap 'kill "$hashers" 2>/dev/null' EXIT
+trap 'exit 1' HUP PIPE TERM
 for part in "$@"; do
   while [ ! -e "$part.sum" ]; do
     if [ -e "$part.failed" ] || ! kill -0 "$hashers" 2>/dev/null; then

@@ -1,4 +1,5 @@
-# Takes the marker of run $2 out of our own directory $1: nothing is locked any more.
+# Takes the marker out of our own directory $1, whose owner's text holds $2: nothing is locked any
+# more.
 [ -e "$1/marker" ] || exit 0
 grep -qsF -e "$2" "$1/owner" || { echo "the marker is another run's" >&2; exit 1; }
 rm -f "$1/marker"

@@ -3,6 +3,8 @@
 //! Only codes, statuses and short messages are passed on, never a request, a URL or a
 //! header; known secrets are blanked out of what others wrote.
 
+mod network;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use super::super::{Error, Kind};
 use super::{S3Credentials, S3Settings};
 use crate::clock::spoken;
 use crate::secret::Mask;
+use network::chain;
 
 /// A failed request of the SDK's.
 pub(super) type Failure<E> = SdkError<E, HttpResponse>;
@@ -38,6 +41,10 @@ pub(super) enum Action {
 }
 
 impl Action {
+    fn is_reading(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Delete)
+    }
+
     fn permission(self) -> &'static str {
         match self {
             Self::Put => "s3:PutObject",
@@ -177,7 +184,13 @@ impl Translator {
             ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed", _)
             | ("IncorrectEndpoint" | "IllegalLocationConstraintException", _)
             | (_, 301 | 307 | 308) => (Kind::Other, self.elsewhere(answer)),
-            ("InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException", _) => (
+            (
+                "InvalidAccessKeyId"
+                | "InvalidClientTokenId"
+                | "UnrecognizedClientException"
+                | "XAdminUserNotFound",
+                _,
+            ) => (
                 Kind::Denied,
                 format!("{server} does not know this access_key_id"),
             ),
@@ -250,7 +263,10 @@ impl Translator {
                     answer.in_brackets()
                 ),
             ),
-            ("NotFound", _) | (_, 404) => (Kind::NotFound, "is not there".to_owned()),
+            // A HEAD has no body to say more. Any other 404 is not about the object.
+            ("NotFound" | "", 404) if action.is_reading() => {
+                (Kind::NotFound, "is not there".to_owned())
+            }
             _ => (
                 Kind::Other,
                 format!("{server} refused it: {}", answer.brief()),
@@ -260,9 +276,11 @@ impl Translator {
 
     fn elsewhere(&self, answer: &Answer) -> String {
         let bucket = &self.bucket;
+        // expecting 'eu-west-1', or in the other quotes
         let expected = answer.region.clone().or_else(|| {
-            let (_, rest) = answer.message.split_once("expecting '")?;
-            rest.split_once('\'').map(|(region, _)| region.to_owned())
+            let (_, rest) = answer.message.split_once("expecting ")?;
+            let region = rest.strip_prefix(['\'', '"'])?.split(['\'', '"']).next()?;
+            Some(region.to_owned())
         });
         match expected.filter(|region| *region != self.region) {
             Some(region) => format!("bucket {bucket} is in region {region}; set region: {region}"),
@@ -273,83 +291,6 @@ impl Translator {
                 answer.in_brackets()
             ),
         }
-    }
-
-    /// There was no answer.
-    fn not_reached(&self, causes: &str) -> (Kind, String) {
-        let server = &self.server;
-        let has = |texts: &[&str]| {
-            let causes = causes.to_ascii_lowercase();
-            texts.iter().any(|text| causes.contains(text))
-        };
-        if has(&["certificate", "corrupt message", "received fatal alert"]) && !has(&["credential"])
-        {
-            return (Kind::Other, self.untrusted(causes));
-        }
-        if has(&[
-            "failed to lookup",
-            "dns error",
-            "name or service not known",
-            "name resolution",
-        ]) {
-            let message = format!("the host of {server} is not found (DNS)");
-            return (Kind::Transient, message);
-        }
-        if has(&["connection refused"]) {
-            return (Kind::Transient, format!("{server} refuses connections"));
-        }
-        if has(&["timeout", "timed out"]) {
-            let message = format!("no connection to {server} in time");
-            return (Kind::Transient, message);
-        }
-        if let Some(role) = self.role.as_ref().filter(|_| has(&["credential"])) {
-            let text = self.clean(causes);
-            return (
-                Kind::Denied,
-                format!("role {role} cannot be assumed: {text}"),
-            );
-        }
-        if has(&["credential", "failed to select an auth scheme"]) {
-            return (
-                Kind::Denied,
-                "there are no AWS credentials; give access_key_id and secret_access_key, or run where \
-                 there is an instance or web identity role"
-                    .to_owned(),
-            );
-        }
-        (
-            Kind::Transient,
-            format!("no answer from {server}: {}", self.clean(causes)),
-        )
-    }
-
-    fn untrusted(&self, causes: &str) -> String {
-        let server = &self.server;
-        if causes.contains("UnknownIssuer") || causes.contains("BadSignature") {
-            let trusted = if self.own_ca {
-                "ca_cert"
-            } else {
-                "a CA that this system trusts; set ca_cert"
-            };
-            return format!("the certificate of {server} is not signed by {trusted}");
-        }
-        if causes.contains("NotValidForName") || causes.contains("not valid for name") {
-            return format!("the certificate of {server} is for another host name");
-        }
-        if causes.contains("Expired")
-            || causes.contains("NotValidYet")
-            || causes.contains("expired")
-        {
-            return format!(
-                "the certificate of {server} is not valid now; check it and this worker's clock"
-            );
-        }
-        if causes.contains("corrupt message") || causes.contains("InvalidContentType") {
-            return format!(
-                "{server} does not speak TLS on this port; use http:// or disable_ssl if that is meant"
-            );
-        }
-        format!("no TLS connection to {server}: {}", self.clean(causes))
     }
 
     /// Others' text: one line, short, without our secrets and a dot at its end.
@@ -399,20 +340,6 @@ fn locked(code: &str, message: &str) -> bool {
         || ["object lock", "worm", "legal hold", "retention"]
             .iter()
             .any(|text| message.contains(text))
-}
-
-/// An error with its causes, outermost first.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if texts.last().is_none_or(|last| !last.contains(&text)) {
-            texts.push(text);
-        }
-        next = error.source();
-    }
-    texts.join(": ")
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ fn an_answer_becomes_a_kind_and_a_sentence() {
             "bucket bk does not exist on s3.example.com",
         ),
         (404, "NoSuchKey", NotFound, "is not there"),
-        (404, "", NotFound, "is not there"),
+        (404, "", Other, "404 without an S3 error"),
+        (404, "NoSuchUser", Other, "404 NoSuchUser"),
         (412, "PreconditionFailed", AlreadyExists, "exists already"),
         (409, "ConditionalRequestConflict", Transient, "answered 409"),
         (
@@ -100,6 +101,8 @@ fn an_answer_becomes_a_kind_and_a_sentence() {
         assert_eq!(got, kind, "{status} {code}: {message}");
         assert!(message.contains(text), "{status} {code}: {message}");
     }
+    let (kind, _) = translator().answered(Action::Head, &answer(404, "", ""));
+    assert_eq!(kind, NotFound);
     let denied = answer(
         403,
         "AccessDenied",
@@ -198,4 +201,32 @@ fn what_others_write_is_shortened_and_our_secrets_are_blanked() {
         "{clean}"
     );
     assert_eq!(clean.len(), LONGEST_MESSAGE);
+}
+
+#[test]
+fn a_role_that_cannot_be_assumed_is_not_the_stores_silence() {
+    let mut settings = S3Settings::new("dc2", "bk");
+    settings.role = Some(super::super::S3Role {
+        arn: "arn:aws:iam::123:role/x".to_owned(),
+        external_id: None,
+        session_name: "lifeboat".to_owned(),
+    });
+    let translator = Translator::new(&settings);
+    let loading = "dispatch failure: other: an error occurred while loading credentials: ";
+    for (why, kind, text) in [
+        (
+            "service error: unhandled error (AccessDenied): Error { code: \"AccessDenied\", message: \"not authorized\" }",
+            Kind::Denied,
+            "role arn:aws:iam::123:role/x cannot be assumed: not authorized",
+        ),
+        (
+            "dispatch failure: tcp connect error: Connection refused (os error 111)",
+            Kind::Transient,
+            "role arn:aws:iam::123:role/x cannot be assumed: dispatch failure: tcp connect error: \
+             Connection refused (os error 111)",
+        ),
+    ] {
+        let (got, message) = translator.not_reached(&format!("{loading}{why}"));
+        assert_eq!((got, message.as_str()), (kind, text));
+    }
 }

@@ -1,0 +1,62 @@
+//! out: a backup, or a cleanup.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{metadata, version};
+use crate::config::{Action, Configuration};
+use crate::operation::{self, Context};
+use crate::report::text;
+
+/// Does what the params ask. A put's version is that of the backup it made.
+pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Value> {
+    let settings = &configuration.settings;
+    let backup = match &configuration.action {
+        Action::Backup(components) => operation::backup(context, settings, components)?,
+        Action::FromDirectories(directories) => {
+            operation::from_directories(context, settings, directories)?
+        }
+        Action::Cleanup { components, force } => {
+            let cleanup = operation::cleanup(context, settings, components, *force)?;
+            context.monitor.info(text::cleanup(&cleanup).trim_end());
+            return Ok(after_cleanup(context, configuration));
+        }
+        Action::Read | Action::Fetch(_) | Action::Precheck(_) => {
+            bail!("a put neither reads nor checks")
+        }
+    };
+    if backup.repeated {
+        context
+            .monitor
+            .info("this build has taken this backup before; it is returned");
+    }
+    context.monitor.info(text::backup(&backup).trim_end());
+    Ok(json!({"version": version::of(&backup.id), "metadata": metadata::of(&backup)}))
+}
+
+/// A put must return a version. The newest backup adds nothing to the history; without
+/// metadata Concourse keeps what it has. Only where no backup can be named another version
+/// stands in.
+fn after_cleanup(context: &Context, configuration: &Configuration) -> Value {
+    let newest = if configuration.settings.repository.stores.is_empty() {
+        None
+    } else {
+        match operation::check(context, &configuration.settings, None) {
+            Ok(ids) => ids.last().cloned(),
+            Err(error) => {
+                context.monitor.warn(&format!(
+                    "cleaned up, but the newest backup is unknown: {}",
+                    crate::report::failure::chain(&error)
+                ));
+                None
+            }
+        }
+    };
+    match newest {
+        Some(id) => json!({"version": version::of(&id)}),
+        None => json!({
+            "version": version::of(version::NONE),
+            "metadata": [metadata::pair("note", "cleanup; there was no backup to name")],
+        }),
+    }
+}

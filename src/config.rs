@@ -1,0 +1,141 @@
+//! How either door's input becomes the validated settings of the use cases.
+//!
+//! One model of all keys ([`model`]), several documents laid over each other ([`layers`]),
+//! every value checked here and nowhere else. An error is one sentence that begins with the
+//! place (`source.stores[1].bucket`) and never repeats a value. The environment is read only
+//! in [`environment`].
+
+mod action;
+pub mod document;
+pub mod environment;
+mod foundation;
+mod keys;
+pub mod layers;
+mod leaf;
+mod model;
+mod place;
+mod repository;
+mod unknown;
+
+pub use action::{Action, Door};
+pub use layers::{Layer, Layers};
+pub use model::{LATER, keys as known_keys};
+
+use crate::operation::settings::{Build, Settings};
+use model::Model;
+
+/// A configuration that can be worked with.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// What does not depend on what is asked.
+    pub settings: Settings,
+    /// What is asked.
+    pub action: Action,
+    /// What the operator should change although it works.
+    pub warnings: Vec<String>,
+    /// Whether debug lines are wanted.
+    pub debug: bool,
+}
+
+/// Why a configuration cannot be worked with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct Invalid {
+    /// Where.
+    pub place: String,
+    /// What, and what to do. Never holds a value from the configuration.
+    pub message: String,
+}
+
+/// An [`Invalid`] that does not know yet in which document it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    path: String,
+    message: String,
+    /// Whether a value that stands nowhere is missed in the weightest document.
+    asked: bool,
+}
+
+impl Fault {
+    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+            asked: false,
+        }
+    }
+
+    /// Something that every request says anew is missing.
+    pub(crate) fn not_asked(path: impl Into<String>, why: &str) -> Self {
+        Self {
+            asked: true,
+            ..Self::missing(path, why)
+        }
+    }
+
+    pub(crate) fn missing(path: impl Into<String>, why: &str) -> Self {
+        Self::new(path, format!("is missing or empty{why}"))
+    }
+}
+
+/// Reads layered documents for what one door asks of them.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn resolve(
+    mut layers: Layers,
+    door: &Door,
+    build: Option<Build>,
+) -> Result<Configuration, Invalid> {
+    if matches!(door, Door::Put { .. }) {
+        layers.only_last(&["backup", "from", "cleanup"]);
+    }
+    resolve_layers(&layers, door, build).map_err(|fault| layers.locate(fault))
+}
+
+fn resolve_layers(
+    layers: &Layers,
+    door: &Door,
+    build: Option<Build>,
+) -> Result<Configuration, Fault> {
+    let model = read(layers)?;
+    let action = action::of(&model, door)?;
+    let repository = repository::of(&model, &action)?;
+    let foundation = foundation::of(&model, action.components())?;
+    let mut warnings = Vec::new();
+    if layers.stands_in("source.", "recovery_identity") {
+        warnings.push(
+            "source.recovery_identity reaches every check container of this resource; \
+             put it into the params of the get or task that reads"
+                .to_owned(),
+        );
+    }
+    if action.writes() && repository.recovery_identity.is_some() {
+        warnings.push(
+            "recovery_identity is not needed to back up, and a worker that holds it can read every \
+             backup; take it out"
+                .to_owned(),
+        );
+    }
+    Ok(Configuration {
+        settings: Settings {
+            repository,
+            foundation,
+            build,
+        },
+        action,
+        warnings,
+        debug: model.debug.is_some_and(|flag| flag.0),
+    })
+}
+
+fn read(layers: &Layers) -> Result<Model, Fault> {
+    let merged = layers.merged()?;
+    serde_path_to_error::deserialize(merged).map_err(|error| {
+        let path = error.path().to_string();
+        unknown::fault(
+            path.trim_start_matches('.'),
+            &error.into_inner().to_string(),
+        )
+    })
+}

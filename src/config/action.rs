@@ -1,0 +1,273 @@
+//! What is asked, seen from a door.
+
+use std::path::{Component as Step, Path, PathBuf};
+
+use super::Fault;
+use super::leaf::{Names, Text};
+use super::model::Model;
+use crate::operation::settings::{Component, Selection};
+
+/// Where a configuration came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// Concourse's check, and the commands that read manifests alone.
+    Read,
+    /// Concourse's get.
+    Get,
+    /// Concourse's put, with the directory that holds its inputs.
+    Put {
+        /// Absolute.
+        inputs: PathBuf,
+    },
+    /// The command `backup`.
+    Backup,
+    /// The command `pre-backup-check`.
+    Precheck,
+    /// The command `cleanup`.
+    Cleanup,
+    /// The command `fetch`.
+    Fetch,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Manifests alone.
+    Read,
+    /// Contents.
+    Fetch(Selection),
+    /// A live backup.
+    Backup(Vec<Component>),
+    /// A backup of directories.
+    FromDirectories(Vec<(Component, PathBuf)>),
+    /// Whether a backup would be possible.
+    Precheck(Vec<Component>),
+    /// Unlock and clean.
+    Cleanup {
+        /// Where.
+        components: Vec<Component>,
+        /// Also where nothing seems to be left.
+        force: bool,
+    },
+}
+
+impl Action {
+    /// The components that must be reached.
+    pub(super) fn components(&self) -> &[Component] {
+        match self {
+            Self::Backup(components)
+            | Self::Precheck(components)
+            | Self::Cleanup { components, .. } => components,
+            Self::Read | Self::Fetch(_) | Self::FromDirectories(_) => &[],
+        }
+    }
+
+    /// Whether it commits a backup.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::Backup(_) | Self::FromDirectories(_))
+    }
+
+    /// Whether it opens what is sealed.
+    pub(super) fn reads_contents(&self) -> bool {
+        matches!(self, Self::Fetch(_))
+    }
+
+    /// Whether it can do without any store.
+    pub(super) fn needs_stores(&self) -> bool {
+        !matches!(self, Self::Cleanup { .. } | Self::Precheck(_))
+    }
+}
+
+/// What the model asks at this door.
+pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
+    let selection = selection(model)?;
+    match door {
+        Door::Read => Ok(Action::Read),
+        Door::Get if model.download.is_some_and(|flag| flag.0) => Ok(Action::Fetch(selection)),
+        Door::Get if selection != Selection::default() => Err(Fault::new(
+            if model.components.is_some() {
+                "components"
+            } else {
+                "artifacts"
+            },
+            "narrows a download; set download: true with it",
+        )),
+        Door::Get => Ok(Action::Read),
+        Door::Fetch => Ok(Action::Fetch(selection)),
+        Door::Put { inputs } => put(model, inputs),
+        Door::Backup if model.from.is_some() => from(model, Path::new(""), false),
+        Door::Backup => backed_up(model).map(Action::Backup),
+        Door::Precheck => backed_up(model).map(Action::Precheck),
+        Door::Cleanup => {
+            let key = if model.cleanup.is_some() {
+                "cleanup"
+            } else {
+                "backup"
+            };
+            cleanup(model, key)
+        }
+    }
+}
+
+fn put(model: &Model, inputs: &Path) -> Result<Action, Fault> {
+    match (&model.backup, &model.from, &model.cleanup) {
+        (_, Some(_), Some(_)) | (Some(_), _, Some(_)) => Err(Fault::new(
+            "cleanup",
+            "stands beside `backup` or `from`; a put does one thing",
+        )),
+        (_, None, Some(_)) => cleanup(model, "cleanup"),
+        (_, Some(_), None) => from(model, inputs, true),
+        (Some(_), None, None) => backed_up(model).map(Action::Backup),
+        (None, None, None) => Err(Fault::not_asked(
+            "backup",
+            "; a put needs `backup: [components…]` or `cleanup: [components…]`",
+        )),
+    }
+}
+
+fn cleanup(model: &Model, key: &str) -> Result<Action, Fault> {
+    let names = if key == "cleanup" {
+        &model.cleanup
+    } else {
+        &model.backup
+    };
+    Ok(Action::Cleanup {
+        components: live(key, names.as_ref())?,
+        force: model.force.is_some_and(|flag| flag.0),
+    })
+}
+
+fn backed_up(model: &Model) -> Result<Vec<Component>, Fault> {
+    live("backup", model.backup.as_ref())
+}
+
+/// Components that this release can reach.
+fn live(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
+    let components = named(key, names)?;
+    for (at, component) in components.iter().enumerate() {
+        if matches!(
+            component,
+            Component::OpsManager | Component::ServiceInstances
+        ) {
+            return Err(Fault::new(
+                format!("{key}[{at}]"),
+                format!(
+                    "{component} is not in this release ({}); it can be stored with `from`",
+                    env!("CARGO_PKG_VERSION")
+                ),
+            ));
+        }
+    }
+    Ok(components)
+}
+
+fn named(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
+    let names = names.map(|names| names.0.as_slice()).unwrap_or_default();
+    if names.is_empty() {
+        return Err(Fault::not_asked(
+            key,
+            "; name at least one of director, tas and deployment/NAME",
+        ));
+    }
+    let mut components = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let place = || format!("{key}[{at}]");
+        let Some(component) = Component::parse(name) else {
+            return Err(Fault::new(
+                place(),
+                "is not a component; components are ops-manager, director, tas, service-instances \
+                 and deployment/NAME",
+            ));
+        };
+        if components.contains(&component) {
+            return Err(Fault::new(place(), "is there twice"));
+        }
+        components.push(component);
+    }
+    Ok(components)
+}
+
+/// One component is the directory itself; several are its subdirectories, as a get with
+/// `download: true` writes them.
+fn from(model: &Model, inputs: &Path, confined: bool) -> Result<Action, Fault> {
+    let Some(Text(text)) = &model.from else {
+        return Err(Fault::missing("from", ""));
+    };
+    let components = match &model.backup {
+        Some(names) => named("backup", Some(names))?,
+        None => {
+            return Err(Fault::not_asked(
+                "backup",
+                "; beside `from` it names the component that the directory holds",
+            ));
+        }
+    };
+    let given = Path::new(text);
+    let leaves = given.is_absolute() || given.components().any(|step| step == Step::ParentDir);
+    if confined && leaves {
+        return Err(Fault::new(
+            "from",
+            "must lie within the put's inputs: NAME or NAME/PATH, without a leading slash and `..`",
+        ));
+    }
+    let root = inputs.join(given);
+    let mut directories = Vec::new();
+    let single = components.len() == 1;
+    for component in components {
+        let path = if single {
+            root.clone()
+        } else {
+            root.join(component.to_string())
+        };
+        if !path.is_dir() {
+            let why = match (single, inputs_there(inputs)) {
+                (false, _) => format!("has no directory {component}"),
+                (true, Some(there)) => format!("is not a directory; the put's inputs are: {there}"),
+                (true, None) => "is not a directory".to_owned(),
+            };
+            return Err(Fault::new("from", why));
+        }
+        directories.push((component, path));
+    }
+    Ok(Action::FromDirectories(directories))
+}
+
+fn inputs_there(inputs: &Path) -> Option<String> {
+    let mut names: Vec<String> = std::fs::read_dir(inputs)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Some(match names.is_empty() {
+        true => "none (name the artifact in `inputs:` or in `from`)".to_owned(),
+        false => names.join(", "),
+    })
+}
+
+fn selection(model: &Model) -> Result<Selection, Fault> {
+    let components = match &model.components {
+        Some(names) => named("components", Some(names))?,
+        None => Vec::new(),
+    };
+    let artifacts = model.artifacts.as_ref().map(|names| names.0.clone());
+    if artifacts.as_ref().is_some_and(|globs| globs.is_empty()) {
+        return Err(Fault::new(
+            "artifacts",
+            "is an empty list; fill it or take it out",
+        ));
+    }
+    let artifacts = artifacts.unwrap_or_default();
+    if let Some(at) = artifacts
+        .iter()
+        .position(|glob| glob.is_empty() || glob.contains('/'))
+    {
+        return Err(Fault::new(
+            format!("artifacts[{at}]"),
+            "must be an artifact's file name, with * and ? where needed; it has no slash",
+        ));
+    }
+    Ok(Selection {
+        components,
+        artifacts,
+    })
+}

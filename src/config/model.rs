@@ -1,0 +1,161 @@
+//! Every key that a configuration may hold, in one place.
+//!
+//! The same keys stand in `source` and `params` of the resource and, flat, in the command
+//! line's file. `README.md` explains each; a test compares it with [`keys`].
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+
+use super::leaf::{Count, Flag, Hidden, Later, Names, Span, Text};
+
+/// All keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct Model {
+    pub(crate) foundation: Option<Text>,
+    pub(crate) stores: Option<Vec<StoreModel>>,
+    pub(crate) min_copies: Option<Count>,
+    pub(crate) recipients: Option<Names>,
+    pub(crate) trusted_workers: Option<Names>,
+    pub(crate) new_chain_every: Option<Span>,
+    pub(crate) worker_identity: Option<Hidden>,
+    pub(crate) recovery_identity: Option<Hidden>,
+    pub(crate) director: Option<DirectorModel>,
+    pub(crate) bosh: Option<BoshModel>,
+    pub(crate) tas: Option<TasModel>,
+    pub(crate) with_manifest: Option<Flag>,
+    pub(crate) unsafe_lock_free: Option<Flag>,
+    pub(crate) limits: Option<LimitsModel>,
+    pub(crate) debug: Option<Flag>,
+    pub(crate) backup: Option<Names>,
+    pub(crate) from: Option<Text>,
+    pub(crate) cleanup: Option<Names>,
+    pub(crate) force: Option<Flag>,
+    pub(crate) download: Option<Flag>,
+    pub(crate) components: Option<Names>,
+    pub(crate) artifacts: Option<Names>,
+    #[serde(rename = "prune")]
+    _prune: Option<Later>,
+    #[serde(rename = "retention")]
+    _retention: Option<Later>,
+    #[serde(rename = "lock_days")]
+    _lock_days: Option<Later>,
+    #[serde(rename = "ops_manager")]
+    _ops_manager: Option<Later>,
+}
+
+/// One entry of `stores`: a bucket, or a directory when it has a `path`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct StoreModel {
+    pub(crate) name: Option<Text>,
+    pub(crate) path: Option<Text>,
+    pub(crate) bucket: Option<Text>,
+    pub(crate) prefix: Option<Text>,
+    pub(crate) region: Option<Text>,
+    pub(crate) endpoint: Option<Text>,
+    pub(crate) disable_ssl: Option<Flag>,
+    pub(crate) use_path_style: Option<Flag>,
+    pub(crate) ca_cert: Option<Text>,
+    pub(crate) access_key_id: Option<Hidden>,
+    pub(crate) secret_access_key: Option<Hidden>,
+    pub(crate) session_token: Option<Hidden>,
+    pub(crate) aws_role_arn: Option<Text>,
+    pub(crate) enable_aws_creds_provider: Option<Flag>,
+    pub(crate) server_side_encryption: Option<Text>,
+    pub(crate) sse_kms_key_id: Option<Text>,
+    pub(crate) skip_s3_checksums: Option<Flag>,
+    pub(crate) checksum_algorithm: Option<Text>,
+}
+
+/// `director`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct DirectorModel {
+    pub(crate) host: Option<Text>,
+    pub(crate) username: Option<Text>,
+    pub(crate) private_key: Option<Hidden>,
+    pub(crate) host_key: Option<Text>,
+}
+
+/// `bosh`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct BoshModel {
+    pub(crate) environment: Option<Text>,
+    pub(crate) client: Option<Text>,
+    pub(crate) client_secret: Option<Hidden>,
+    pub(crate) ca_cert: Option<Text>,
+    pub(crate) all_proxy: Option<Text>,
+    pub(crate) all_proxy_private_key: Option<Hidden>,
+    pub(crate) all_proxy_host_key: Option<Text>,
+}
+
+/// `tas`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct TasModel {
+    pub(crate) deployment: Option<Text>,
+}
+
+/// `limits`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct LimitsModel {
+    pub(crate) parallel: Option<Count>,
+    pub(crate) script_timeout: Option<Span>,
+    pub(crate) silence: Option<Span>,
+}
+
+/// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
+/// order of the model.
+pub fn keys() -> Vec<(&'static str, &'static str)> {
+    let sections: [(&'static str, &'static [&'static str]); 6] = [
+        ("", fields_of::<Model>()),
+        ("stores[]", fields_of::<StoreModel>()),
+        ("director", fields_of::<DirectorModel>()),
+        ("bosh", fields_of::<BoshModel>()),
+        ("tas", fields_of::<TasModel>()),
+        ("limits", fields_of::<LimitsModel>()),
+    ];
+    sections
+        .into_iter()
+        .flat_map(|(section, fields)| fields.iter().map(move |field| (section, *field)))
+        .collect()
+}
+
+/// The keys that are known but refused.
+pub const LATER: [&str; 4] = ["prune", "retention", "lock_days", "ops_manager"];
+
+/// Serde tells a deserializer a struct's keys; this one only listens.
+fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Listener<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Listener<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            Err(Self::Error::custom("only listening"))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(Self::Error::custom("only structs have keys"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+            option unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier
+            ignored_any
+        }
+    }
+
+    let mut fields: &'static [&'static str] = &[];
+    drop(T::deserialize(Listener(&mut fields)));
+    fields
+}
