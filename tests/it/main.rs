@@ -9,6 +9,7 @@
 mod backup;
 mod bad_input;
 mod docs;
+mod documents;
 mod keygen;
 mod layers;
 mod repository;
