@@ -192,12 +192,9 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// Whether a text is a backup's id: `YYYYMMDDTHHMMSSZ-` and 8 lower-case hex digits.
+/// Whether a text is a backup's id.
 pub fn is_backup_id(text: &str) -> bool {
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    text.split_once('-').is_some_and(|(time, random)| {
-        crate::clock::parse_compact(time).is_some() && random.len() == 8 && random.bytes().all(hex)
-    })
+    crate::repo::id::BackupId::parse(text).is_ok()
 }
 
 /// What of a backup is wanted.
