@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::process::{self, Run};
+use crate::support::process::{self, Ended};
 use crate::support::request::{RECIPIENT, RECOVERY, fixture};
 
 /// Two stores and the directories of the steps.
@@ -43,7 +43,7 @@ impl Bench {
         })
     }
 
-    fn script(&self, name: &str, directory: Option<&Path>, params: Value, version: Value) -> Run {
+    fn script(&self, name: &str, directory: Option<&Path>, params: Value, version: Value) -> Ended {
         let request = json!({"source": self.source(), "params": params, "version": version});
         process::script(name, directory, request.to_string().as_bytes())
     }
@@ -70,7 +70,7 @@ impl Bench {
 }
 
 /// Exactly one document, ended by a newline.
-fn response(run: &Run) -> Value {
+fn response(run: &Ended) -> Value {
     assert_eq!(run.stdout.matches('\n').count(), 1, "{}", run.stdout);
     serde_json::from_str(&run.stdout).expect("one JSON document")
 }
