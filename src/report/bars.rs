@@ -105,7 +105,7 @@ fn style(known: bool) -> ProgressStyle {
 
 /// Writing to a text cannot fail.
 fn put(out: &mut dyn Write, text: &str) {
-    drop(out.write_str(text));
+    out.write_str(text).unwrap_or_default();
 }
 
 impl Running {

@@ -18,7 +18,7 @@ pub fn backup(backup: &Backup) -> String {
         ("size", Side::Right),
     ];
     if fresh {
-        columns.extend(["changed", "stored", "time"].map(|name| (name, Side::Right)));
+        columns.extend(["changed", "time"].map(|name| (name, Side::Right)));
     }
     let mut table = Table::new(&columns);
     let none = || "-".to_owned();
@@ -33,9 +33,6 @@ pub fn backup(backup: &Backup) -> String {
                 artifact
                     .run
                     .map_or_else(none, |run| bytes(run.changed_bytes)),
-                artifact
-                    .run
-                    .map_or_else(none, |run| bytes(run.stored_bytes)),
                 artifact.run.map_or_else(none, |run| spoken(run.took)),
             ]);
         }
@@ -49,7 +46,6 @@ pub fn backup(backup: &Backup) -> String {
         count(backup.files()),
         bytes(backup.bytes()),
         bytes(backup.changed_bytes),
-        bytes(backup.stored_bytes),
         spoken(backup.duration()),
     ]);
     let mut facts = facts(backup);
@@ -290,11 +286,11 @@ mod tests {
             "\
 backup 20261122T010203Z-7f3a09bc of prod-east
 
-component  artifact                   files     size  changed   stored        time
-director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB  8.0 MiB       5.1 s
-           bosh-0-postgres.tar            3   52 KiB        -        -           -
-tas        mysql-0-mysql-restore.tar      1   32 KiB        -        -           -
-total                                 1,316  1.2 GiB   12 MiB  8.0 MiB  1 min 04 s
+component  artifact                   files     size  changed        time
+director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB       5.1 s
+           bosh-0-postgres.tar            3   52 KiB        -           -
+tas        mysql-0-mysql-restore.tar      1   32 KiB        -           -
+total                                 1,316  1.2 GiB   12 MiB  1 min 04 s
 
 finished            2026-11-22T01:02:03Z
 components          director, tas

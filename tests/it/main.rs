@@ -9,7 +9,9 @@
 mod backup;
 mod bad_input;
 mod docs;
+mod documents;
 mod keygen;
+mod layers;
 mod repository;
 mod resource;
 mod secrets;
