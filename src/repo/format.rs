@@ -25,7 +25,7 @@ pub const CHUNK_LIMIT: u64 = 16 << 20;
 /// What sealing may add to any of them.
 pub const SEAL_OVERHEAD: u64 = 64 << 10;
 /// Most bytes of `recovery.age` and `worker.age`: a recipient takes about 200 bytes.
-pub const KEYS_LIMIT: u64 = 1 << 20;
+pub const KEYS_LIMIT: u64 = 64 << 10;
 
 /// A manifest's first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

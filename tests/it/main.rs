@@ -9,8 +9,11 @@
 mod backup;
 mod bad_input;
 mod docs;
+mod documents;
 mod keygen;
+mod layers;
 mod repository;
+mod resource;
 mod secrets;
 mod stores;
 mod support;
