@@ -8,6 +8,7 @@
 
 mod backup;
 mod bad_input;
+mod bad_world;
 mod docs;
 mod documents;
 mod keygen;
