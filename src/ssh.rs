@@ -15,6 +15,7 @@ mod connector;
 mod dial;
 mod driver;
 mod handshake;
+mod jumpbox;
 mod keys;
 mod link;
 mod proxy_url;
@@ -40,6 +41,7 @@ pub use self::route::{Route, RouteError, RouteOptions, Stream};
 use self::command::Completion;
 use self::connector::Connector;
 use self::dial::Failure;
+use self::handshake::Known;
 use self::link::Purpose;
 use self::streams::{Start, Title};
 use crate::monitor::Monitor;
@@ -120,7 +122,7 @@ impl Session {
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, Error> {
         let session = Self {
-            connector: Connector::new(settings, monitor),
+            connector: Connector::new(settings, monitor, Known::default()),
         };
         session.link(shutdown)?;
         Ok(Arc::new(session))

@@ -148,7 +148,11 @@ impl Driver {
             return conduit.ask(&self.wire);
         }
         if self.opening.is_none() {
-            self.opening = self.next().map(Opening::Channel);
+            self.opening = self.next().map(|request| {
+                request.task.opening();
+                self.mailbox.opening(Some(Instant::now()));
+                Opening::Channel(request)
+            });
         }
         if self.opening.is_some() {
             return self.open();
@@ -198,6 +202,7 @@ impl Driver {
         match opened {
             Err(error) if would_block(&error) => return Ok(false),
             Err(error) if number(&error) == code::CHANNEL_FAILURE => {
+                self.mailbox.opening(None);
                 self.alive();
                 if let Some(Opening::Channel(request)) = self.opening.take() {
                     self.refused(request, error.message());
@@ -205,6 +210,7 @@ impl Driver {
             }
             Err(error) => return Err(error.into()),
             Ok(channel) => {
+                self.mailbox.opening(None);
                 self.alive();
                 self.refused_since = None;
                 if let Some(Opening::Channel(request)) = self.opening.take() {

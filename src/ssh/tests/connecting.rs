@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::testing::{Lines, Sshd, connect, keygen};
+use super::super::testing::{Lines, Sshd, connect, keygen, until};
 use super::super::{HostKeyPolicy, Session, generate_key};
 use crate::remote::{Command, Error, Remote};
 use crate::secret::Secret;
@@ -85,6 +85,22 @@ fn an_unpinned_host_key_is_shown_with_the_line_that_pins_it() {
     let key: super::super::HostKey = sshd.host_key.parse().unwrap();
     assert!(said.contains(&key.fingerprint()), "{said}");
     assert!(said.contains(&key.to_string()), "{said}");
+}
+
+#[test]
+fn an_unpinned_server_may_not_change_its_key_later() {
+    let mut sshd = Sshd::start();
+    let mut settings = sshd.settings();
+    settings.host_key = HostKeyPolicy::Any;
+    let session = connect(settings).unwrap();
+    let command = Command::as_root("true", ["true"]).as_login_user();
+    sshd.restart_with_another_host_key();
+    until("it is gone", || {
+        // Dead or not yet known to be: nothing runs on the impostor.
+        let error = session.run(&command, &Shutdown::new()).unwrap_err();
+        error.to_string().contains("expected was")
+    });
+    assert!(!sshd.log().contains("Accepted"));
 }
 
 #[test]
