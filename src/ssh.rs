@@ -65,7 +65,8 @@ pub struct Settings {
     pub key: Secret,
     /// Which host key is right.
     pub host_key: HostKeyPolicy,
-    /// The limit of one attempt to connect, and of the greeting and login after it.
+    /// The limit of one attempt to connect, of the greeting and login after it, and of a
+    /// server's refusal of all sessions.
     pub connect_timeout: Duration,
     /// How long the peer may send nothing before it is asked whether it lives. After three
     /// unanswered questions the connection is given up.
@@ -166,6 +167,11 @@ impl Remote for Session {
         let mut redialled = false;
         loop {
             let link = self.link(shutdown)?;
+            if self.is_windows() {
+                return Err(self.connect_error(format!(
+                    "cannot run `{label}`: the instance runs Windows, where BBR scripts do not exist"
+                )));
+            }
             let completion = Completion::random().map_err(|error| {
                 self.connect_error(format!("the system gave no random bytes: {error}"))
             })?;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Settings;
 use super::dial::{self, Failure};
 use super::driver::Driver;
 use super::handshake::{self, Known};
 use super::link::{Link, Mailbox};
-use super::{MIN_KEEPALIVE, Settings};
 use crate::monitor::Monitor;
 use crate::shutdown::{LOOK, Shutdown};
 
@@ -148,12 +148,11 @@ impl Connector {
             connect_timeout,
             ..
         } = &self.settings;
-        let keepalive = self.settings.keepalive.max(MIN_KEEPALIVE);
         let socket = Arc::new(match &self.settings.route {
             None => dial::tcp(address, *connect_timeout, shutdown)?,
             Some(route) => route.dial_failing(address, *connect_timeout, shutdown)?,
         });
-        dial::guard(&socket, keepalive);
+        dial::guard(&socket, self.settings.keepalive);
         let session = handshake::establish(
             &self.settings,
             &socket,
@@ -173,8 +172,7 @@ impl Connector {
             session,
             socket,
             (Arc::clone(&mailbox.0), mailbox.1),
-            self.settings.sessions,
-            keepalive,
+            &self.settings,
         );
         Link::spawn(name, driver, mailbox.0).map_err(odd)
     }

@@ -318,7 +318,7 @@ impl Drop for Link {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = thread {
-            // A panic in there has ended all its tasks already.
+            // A panic in there has ended all its tasks, and has been reported.
             drop(thread.join());
         }
     }

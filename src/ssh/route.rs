@@ -97,7 +97,7 @@ struct Inner {
 
 enum Way {
     Socks5(Address),
-    Jumpbox(Jumpbox),
+    Jumpbox(Box<Jumpbox>),
 }
 
 impl Route {
@@ -139,7 +139,7 @@ impl Route {
                 let mut settings = Settings::new("jumpbox", address, user, key, options.host_key);
                 settings.connect_timeout = options.connect_timeout;
                 settings.keepalive = options.keepalive;
-                Way::Jumpbox(Jumpbox::new(settings, Arc::clone(&monitor)))
+                Way::Jumpbox(Box::new(Jumpbox::new(settings, Arc::clone(&monitor))))
             }
         };
         Ok(Self(Arc::new(Inner {

@@ -158,7 +158,11 @@ fn a_server_that_does_not_answer_is_given_up() {
 fn windows_is_known_by_its_greeting() {
     assert!(!Sshd::start().session().is_windows());
     let sshd = Sshd::with("VersionAddendum for_Windows_8.1");
-    assert!(sshd.session().is_windows());
+    let session = sshd.session();
+    assert!(session.is_windows());
+    let command = Command::as_root("true", ["true"]);
+    let error = session.run(&command, &Shutdown::new()).unwrap_err();
+    assert!(error.to_string().contains("runs Windows"), "{error}");
 }
 
 #[test]
