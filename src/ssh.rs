@@ -15,6 +15,7 @@ mod connector;
 mod dial;
 mod driver;
 mod handshake;
+mod jumpbox;
 mod keys;
 mod link;
 mod proxy_url;
@@ -40,6 +41,7 @@ pub use self::route::{Route, RouteError, RouteOptions, Stream};
 use self::command::Completion;
 use self::connector::Connector;
 use self::dial::Failure;
+use self::handshake::Known;
 use self::link::Purpose;
 use self::streams::{Start, Title};
 use crate::monitor::Monitor;
@@ -63,7 +65,8 @@ pub struct Settings {
     pub key: Secret,
     /// Which host key is right.
     pub host_key: HostKeyPolicy,
-    /// The limit of one attempt to connect, and of the greeting and login after it.
+    /// The limit of one attempt to connect, of the greeting and login after it, and of a
+    /// server's refusal of all sessions.
     pub connect_timeout: Duration,
     /// How long the peer may send nothing before it is asked whether it lives. After three
     /// unanswered questions the connection is given up.
@@ -120,7 +123,7 @@ impl Session {
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, Error> {
         let session = Self {
-            connector: Connector::new(settings, monitor),
+            connector: Connector::new(settings, monitor, Known::default()),
         };
         session.link(shutdown)?;
         Ok(Arc::new(session))
@@ -164,6 +167,11 @@ impl Remote for Session {
         let mut redialled = false;
         loop {
             let link = self.link(shutdown)?;
+            if self.is_windows() {
+                return Err(self.connect_error(format!(
+                    "cannot run `{label}`: the instance runs Windows, where BBR scripts do not exist"
+                )));
+            }
             let completion = Completion::random().map_err(|error| {
                 self.connect_error(format!("the system gave no random bytes: {error}"))
             })?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::testing::Sshd;
+use super::super::testing::{Sshd, connect};
 use crate::remote::{Command, Error, Remote};
 use crate::shutdown::Shutdown;
 
@@ -109,6 +109,26 @@ fn a_server_with_fewer_sessions_than_we_ask_for_makes_us_wait() {
             });
         }
     });
+}
+
+#[test]
+fn a_server_that_grants_no_session_at_all_says_so() {
+    let sshd = Sshd::with("MaxSessions 0");
+    let mut settings = sshd.settings();
+    settings.connect_timeout = Duration::from_secs(2);
+    let session = connect(settings).unwrap();
+    let error = session.run(&sh("true"), &Shutdown::new()).unwrap_err();
+    assert!(error.to_string().contains("MaxSessions"), "{error}");
+}
+
+#[test]
+fn more_output_than_is_kept_is_refused() {
+    let sshd = Sshd::start();
+    let session = sshd.session();
+    let error = session
+        .run(&sh("cat /dev/zero"), &Shutdown::new())
+        .unwrap_err();
+    assert!(matches!(error, Error::TooMuchOutput { .. }), "{error}");
 }
 
 #[test]
