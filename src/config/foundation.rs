@@ -232,15 +232,16 @@ fn limits(model: &LimitsModel) -> Result<Limits, Fault> {
             .filter(|count| (1..=100).contains(count))
             .ok_or_else(|| Fault::new("limits.parallel", "must be between 1 and 100"))?,
     };
-    let at_least = |span: Option<Span>, seconds: u64, at: &str| match span {
-        Some(Span(time)) if time.as_secs() < seconds => {
-            Err(Fault::new(at, format!("must be at least {seconds}s")))
+    let silence = match model.silence {
+        None => defaults.silence,
+        Some(Span(time)) if time.as_secs() < 10 => {
+            return Err(Fault::new("limits.silence", "must be at least 10s"));
         }
-        span => Ok(span.map(|Span(time)| time)),
+        Some(Span(time)) => time,
     };
     Ok(Limits {
         parallel,
-        script_timeout: at_least(model.script_timeout, 60, "limits.script_timeout")?,
-        silence: at_least(model.silence, 10, "limits.silence")?.unwrap_or(defaults.silence),
+        silence,
+        ..defaults
     })
 }

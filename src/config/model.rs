@@ -103,7 +103,6 @@ pub(crate) struct TasModel {
 #[serde(deny_unknown_fields, expecting = "a map")]
 pub(crate) struct LimitsModel {
     pub(crate) parallel: Option<Count>,
-    pub(crate) script_timeout: Option<Span>,
     pub(crate) silence: Option<Span>,
 }
 

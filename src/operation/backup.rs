@@ -55,7 +55,8 @@ pub fn backup(
     let foundation = open_foundation(context, settings);
     let live = open_all(context, &foundation, plans, &mark(context, settings)?)?;
     let (summary, problems) = take_all(context, settings, live, &to)?;
-    let backup = commit(context, settings, &stores, &to, summary)?;
+    let mut backup = commit(context, settings, &stores, &to, summary)?;
+    describe::add_runs(&mut backup, &problems.runs);
     if problems.errors.is_empty() {
         return Ok(backup);
     }
@@ -163,9 +164,10 @@ fn close_all(context: &Context, live: impl IntoIterator<Item = Live>) -> Vec<Err
         .collect()
 }
 
-/// What went wrong around a backup that is complete all the same.
+/// What only the run knows, and what went wrong around a backup that is complete all the same.
 #[derive(Debug, Default)]
 struct Problems {
+    runs: Vec<(String, String, report::ArtifactRun)>,
     errors: Vec<Error>,
     may_be_locked: Vec<String>,
 }
@@ -188,6 +190,10 @@ fn take_all(
         problems.may_be_locked.extend(taken.may_be_locked);
         drained_bytes += taken.drained_bytes;
         if let Some(record) = taken.record {
+            let runs = taken.runs.into_iter();
+            problems
+                .runs
+                .extend(runs.map(|(artifact, run)| (record.name.to_string(), artifact, run)));
             records.push(record);
             continue;
         }
@@ -293,10 +299,6 @@ pub(super) fn taken_by_this_build(
     };
     catalogue.newest_first(&listing, MOST_OF_BUILD, each, |_, _| {})?;
     Ok(found.map(|(listed, believed)| {
-        context.monitor.info(&format!(
-            "build {} has committed backup {} already; it is returned, nothing is taken again",
-            build.id, listed.id
-        ));
         let copies = stores.copies.names_of(listed.stores);
         let mut backup = describe::backup(&believed, copies, settings.repository.stores.len());
         backup.repeated = true;

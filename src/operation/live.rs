@@ -17,6 +17,7 @@ use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord, PhaseRecord}
 use crate::repo::id::ComponentName;
 use crate::repo::run::Run;
 use crate::repo::writer::ArtifactName;
+use crate::report::{ArtifactRun, units};
 use crate::store::is_segment;
 
 /// Artifacts drained side by side. Each holds up to a pack and a cutting buffer, 16 MiB
@@ -48,11 +49,16 @@ pub(super) struct Live {
     started: SystemTime,
 }
 
+/// One artifact's drain.
+type Drain = Result<(ArtifactRecord, ArtifactRun)>;
+
 /// How a component ended.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     /// The component, when all of it is on its way to the stores.
     pub(super) record: Option<ComponentRecord>,
+    /// What only this run knows of each artifact, by its name.
+    pub(super) runs: Vec<(String, ArtifactRun)>,
     /// Bytes drained.
     pub(super) drained_bytes: u64,
     /// The first cause first.
@@ -274,7 +280,7 @@ impl Live {
         let artifacts = self.run.artifacts();
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
-        let results: Mutex<Vec<(usize, Result<(ArtifactRecord, u64)>)>> = Mutex::default();
+        let results: Mutex<Vec<(usize, Drain)>> = Mutex::default();
         std::thread::scope(|scope| {
             for _ in 0..DRAINS.min(artifacts.len()) {
                 scope.spawn(|| {
@@ -305,8 +311,9 @@ impl Live {
         let (mut records, mut errors) = (Vec::new(), Vec::new());
         for (_, result) in results {
             match result {
-                Ok((record, bytes)) => {
-                    taken.drained_bytes += bytes;
+                Ok((record, run)) => {
+                    taken.drained_bytes += record.bytes;
+                    taken.runs.push((record.name.clone(), run));
                     records.push(record);
                 }
                 Err(error) => errors.push(error),
@@ -338,7 +345,7 @@ impl Live {
         context: &Context,
         to: &Run,
         artifact: &bbr::Artifact,
-    ) -> Result<(ArtifactRecord, u64)> {
+    ) -> Result<(ArtifactRecord, ArtifactRun)> {
         let name = &artifact.place.file_name;
         let begin = Instant::now();
         let meter = context.monitor.meter(&format!("drain {name}"), None);
@@ -357,15 +364,19 @@ impl Live {
         );
         meter.finish();
         let drained = drained?;
-        let bytes = drained.bytes;
-        let record = writer.finish()?;
+        let (record, changed_bytes) = writer.finish()?;
+        let run = ArtifactRun {
+            changed_bytes,
+            took: begin.elapsed(),
+        };
         context.monitor.info(&format!(
-            "{}: drained {name} from {}: {} files, {} bytes in {}",
+            "{}: drained {name} from {}: {} files, {} ({} changed) in {}",
             self.plan.name,
             artifact.instance,
-            record.files,
-            record.bytes,
-            clock::spoken(begin.elapsed())
+            units::count(record.files),
+            units::bytes(record.bytes),
+            units::bytes(changed_bytes),
+            clock::spoken(run.took)
         ));
         if drained.unrestorable.count > 0 {
             context.monitor.warn(&format!(
@@ -374,7 +385,7 @@ impl Live {
                 drained.unrestorable.examples.join(", ")
             ));
         }
-        Ok((record, bytes))
+        Ok((record, run))
     }
 
     fn manifest(&self, to: &Run) -> Result<Option<ArtifactRecord>> {
@@ -394,7 +405,7 @@ impl Live {
         });
         writer.file(&[], text.len() as u64, &mut text.as_bytes())?;
         writer.end(0)?;
-        writer.finish().map(Some)
+        Ok(Some(writer.finish()?.0))
     }
 
     fn record(&self, context: &Context, artifacts: Vec<ArtifactRecord>) -> ComponentRecord {

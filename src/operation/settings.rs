@@ -94,10 +94,21 @@ pub struct S3 {
     pub aws_role_arn: Option<String>,
     /// PEM certificates that replace the system's roots.
     pub ca_cert: Option<String>,
+    /// The worker's HTTP proxy.
+    pub proxy: Option<HttpProxy>,
     /// What is sent along to detect damage on the way.
     pub checksums: Checksums,
     /// What the server is asked to encrypt with.
     pub encryption: Option<Encryption>,
+}
+
+/// An HTTP proxy, as the worker's environment names it.
+#[derive(Debug, Clone)]
+pub struct HttpProxy {
+    /// Its URL, maybe with a user and a password.
+    pub url: Secret,
+    /// Hosts that it is not for, in the form of `NO_PROXY`.
+    pub no_proxy: String,
 }
 
 /// Who speaks to a bucket.
@@ -192,12 +203,9 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// Whether a text is a backup's id: `YYYYMMDDTHHMMSSZ-` and 8 lower-case hex digits.
+/// Whether a text is a backup's id.
 pub fn is_backup_id(text: &str) -> bool {
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    text.split_once('-').is_some_and(|(time, random)| {
-        crate::clock::parse_compact(time).is_some() && random.len() == 8 && random.bytes().all(hex)
-    })
+    crate::repo::id::BackupId::parse(text).is_ok()
 }
 
 /// What of a backup is wanted.

@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::store::copies::Copies;
 use crate::store::directory::{Directory, DirectorySettings};
 use crate::store::retry::{Retry, RetrySettings};
-use crate::store::s3::{S3Checksum, S3Credentials, S3Role, S3Settings};
+use crate::store::s3::{S3Checksum, S3Credentials, S3Proxy, S3Role, S3Settings};
 
 /// Threads that speak to stores: they wait far more than they work.
 const THREADS: usize = 2;
@@ -189,6 +189,10 @@ fn s3_store(runtime: &tokio::runtime::Runtime, s3: &S3) -> Result<Arc<dyn Store>
     settings.endpoint.clone_from(&s3.endpoint);
     settings.use_path_style = s3.use_path_style;
     settings.ca_cert.clone_from(&s3.ca_cert);
+    settings.proxy = s3.proxy.as_ref().map(|proxy| S3Proxy {
+        url: proxy.url.clone(),
+        no_proxy: proxy.no_proxy.clone(),
+    });
     settings.credentials = match &s3.credentials {
         Credentials::Keys {
             access_key_id,

@@ -33,7 +33,7 @@ const UNANSWERED: u32 = 3;
 /// processes of channels that were given up keep their place until they end.
 const REFUSALS: Duration = Duration::from_secs(20);
 /// The pause between two refused attempts.
-const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 /// What may be under way to us per channel, as OpenSSH's own client has it.
 const WINDOW: u32 = 2 * 1024 * 1024;
 const PACKET: u32 = 32 * 1024;
@@ -126,21 +126,43 @@ impl Driver {
         };
         self.waiting.extend(requests);
         self.waiting.retain(|request| !request.task.is_abandoned());
-        self.wire.sent();
         self.check_health()?;
-        let mut moved = self.open()?;
+        self.wire.sent();
+        let mut moved = false;
+        for conduit in &mut self.conduits {
+            moved |= conduit.say_goodbye(&self.wire)?;
+        }
+        self.conduits.retain(|conduit| !conduit.is_over());
+        moved |= self.pump()?;
         for conduit in &mut self.conduits {
             moved |= conduit.step(&self.wire)?;
         }
-        self.conduits.retain(|conduit| !conduit.is_over());
         self.wait(moved)?;
         Ok(true)
+    }
+
+    /// The one call of a quiet turn that reads from the connection after which everything is
+    /// looked at: the start of one channel or command at a time, else any running one's.
+    fn pump(&mut self) -> Result<bool, Dead> {
+        if let Some(conduit) = self.conduits.iter_mut().find(|it| it.is_asking()) {
+            return conduit.ask(&self.wire);
+        }
+        if self.opening.is_none() {
+            self.opening = self.next().map(Opening::Channel);
+        }
+        if self.opening.is_some() {
+            return self.open();
+        }
+        match self.conduits.iter_mut().find(|it| it.pumps()) {
+            Some(conduit) => conduit.pump(&self.wire),
+            None => Ok(false),
+        }
     }
 
     fn commands(&self) -> usize {
         self.conduits
             .iter()
-            .filter(|conduit| conduit.is_command())
+            .filter(|conduit| conduit.is_command_at_work())
             .count()
     }
 
@@ -156,15 +178,9 @@ impl Driver {
 
     /// libssh2 opens one channel at a time.
     fn open(&mut self) -> Result<bool, Dead> {
-        if self.opening.is_none() {
-            self.opening = self.next().map(Opening::Channel);
-        }
-        let Some(opening) = &self.opening else {
+        let Some(opening) = self.opening.as_ref().filter(|_| self.wire.has_room()) else {
             return Ok(false);
         };
-        if !self.wire.has_room() {
-            return Ok(false);
-        }
         let opened = match opening {
             Opening::Probe => self
                 .session
@@ -257,13 +273,17 @@ impl Driver {
     }
 
     /// Waits for a socket, a deadline or a request. After a turn that moved something only a
-    /// look is taken: libssh2 may hold more that it has read already.
+    /// look is taken: libssh2 may have read something that a channel has not seen yet.
     fn wait(&mut self, moved: bool) -> Result<(), Dead> {
         let has_room = {
             self.wire.sent();
             self.wire.has_room()
         };
-        let pumps = self.opening.is_some() || self.conduits.iter().any(Conduit::pumps);
+        let pumps = self.opening.is_some()
+            || self
+                .conduits
+                .iter()
+                .any(|it| it.pumps() || it.is_asking() || it.is_leaving());
         let mut ways = match (has_room, pumps) {
             (false, _) => PollFlags::OUT,
             (true, true) => PollFlags::IN,

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -177,11 +177,10 @@ impl Route {
         match &*self.0.way {
             Way::Socks5(_) => self.0.way.socks(target, time, shutdown),
             Way::Jumpbox(jumpbox) => {
-                let (ours, theirs) =
-                    Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
-                        .map_err(|error| Failure::Passing(error.to_string()))?;
-                ours.set_nonblocking(true)
-                    .map_err(|error| Failure::Passing(error.to_string()))?;
+                let odd = |error: io::Error| Failure::Passing(error.to_string());
+                let (ours, theirs) = UnixStream::pair().map_err(odd)?;
+                let (ours, theirs) = (OwnedFd::from(ours).into(), OwnedFd::from(theirs).into());
+                Socket::set_nonblocking(&ours, true).map_err(odd)?;
                 tunnel(jumpbox, target, &theirs, shutdown)?;
                 Ok(ours)
             }

@@ -13,6 +13,7 @@ mod documents;
 mod keygen;
 mod layers;
 mod repository;
+mod resource;
 mod secrets;
 mod stores;
 mod support;

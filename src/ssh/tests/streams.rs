@@ -1,12 +1,12 @@
 //! Bytes in both directions: all of them, side by side, in bounded memory.
 
 use std::io::Read;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::super::testing::Sshd;
+use super::super::testing::{Sshd, connect};
 use crate::remote::{Command, Error, Remote};
 use crate::shutdown::{Shutdown, Stopped};
 
@@ -100,6 +100,41 @@ fn many_streams_cross_each_other_while_keys_change() {
             });
         }
     });
+}
+
+/// What has arrived for one channel is often read while another is looked at. If that were
+/// forgotten, work would go on only when a keepalive wakes the connection.
+#[test]
+fn no_channel_ever_waits_for_a_keepalive() {
+    let sshd = Sshd::with("RekeyLimit 4M");
+    let mut settings = sshd.settings();
+    settings.keepalive = Duration::from_secs(3600);
+    let session = connect(settings).unwrap();
+    let (done, all_done) = mpsc::channel();
+    for number in 0..6 {
+        let (session, done) = (Arc::clone(&session), done.clone());
+        std::thread::spawn(move || {
+            for round in 0..8 {
+                let shutdown = Shutdown::new();
+                let script = ["cat >/dev/null", "cat", "head -c 3000000; cat >&2"];
+                let mut running = session
+                    .start(&sh(script[(number + round) % 3]), &shutdown)
+                    .unwrap();
+                let mut stdin = running.stdin.take().unwrap();
+                std::thread::spawn(move || {
+                    std::io::copy(&mut pattern(4 * MIB), &mut stdin).unwrap();
+                });
+                digest(&mut running.stdout);
+                assert!(running.finish().unwrap().ok());
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..6 {
+        all_done
+            .recv_timeout(Duration::from_secs(60))
+            .expect("every channel went on by itself");
+    }
 }
 
 #[test]
