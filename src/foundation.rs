@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use settings::{Bosh, Director, Limits, Proxy, Settings};
+pub use settings::{Bosh, Director, HttpProxy, Limits, Proxy, Settings};
 
 use crate::bbr;
 use crate::bosh;
@@ -108,6 +108,7 @@ impl Foundation {
         bbr::Settings {
             limits: bbr::Limits {
                 parallel: limits.parallel,
+                script: limits.script_timeout,
                 ..bbr::Limits::default()
             },
             tool_version: self.tool_version.clone(),
@@ -286,7 +287,13 @@ impl Foundation {
             )
         })?;
         let proxy = match &bosh.proxy {
-            None => http::Proxy::Direct,
+            None => bosh
+                .https_proxy
+                .as_ref()
+                .map_or(http::Proxy::Direct, |proxy| http::Proxy::Server {
+                    url: proxy.url.clone(),
+                    except: proxy.no_proxy.clone(),
+                }),
             Some(Proxy::Socks5 { host, port }) => http::Proxy::Server {
                 // h: the proxy resolves names, as it does for the instances.
                 url: crate::secret::Secret::new(format!("socks5h://{}:{port}", bracketed(host))),
