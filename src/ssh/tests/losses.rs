@@ -105,15 +105,19 @@ fn a_frozen_peer_is_given_up_after_its_keepalives() {
 #[test]
 fn an_idle_connection_answers_the_servers_own_keepalives() {
     let sshd = Sshd::with("ClientAliveInterval 1\nClientAliveCountMax 1");
-    let mut settings = sshd.settings();
-    settings.keepalive = Duration::from_millis(200);
-    let session = super::super::testing::connect(settings).unwrap();
-    let shutdown = Shutdown::new();
-    assert!(session.run(&sh("true"), &shutdown).unwrap().exit.ok());
-    // The one thing to wait for is time: the server's patience is two seconds.
-    std::thread::sleep(Duration::from_secs(4));
-    assert!(session.run(&sh("true"), &shutdown).unwrap().exit.ok());
-    assert_eq!(sshd.log().matches("Accepted publickey").count(), 1);
+    let connect = |keepalive| {
+        let mut settings = sshd.settings();
+        settings.keepalive = keepalive;
+        super::super::testing::connect(settings).unwrap()
+    };
+    // One that says nothing for an hour, to see when the server has lost its patience.
+    let mute = connect(Duration::from_secs(3600));
+    let session = connect(Duration::from_millis(200));
+    until("the mute one is dropped", || sshd.connections() < 2);
+    let output = session.run(&sh("true"), &Shutdown::new());
+    assert!(output.unwrap().exit.ok());
+    assert_eq!(sshd.log().matches("Accepted publickey").count(), 2);
+    drop(mute);
 }
 
 #[test]

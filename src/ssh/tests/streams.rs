@@ -110,30 +110,32 @@ fn no_channel_ever_waits_for_a_keepalive() {
     let mut settings = sshd.settings();
     settings.keepalive = Duration::from_secs(3600);
     let session = connect(settings).unwrap();
-    let (done, all_done) = mpsc::channel();
-    for number in 0..6 {
-        let (session, done) = (Arc::clone(&session), done.clone());
-        std::thread::spawn(move || {
-            for round in 0..8 {
-                let shutdown = Shutdown::new();
-                let script = ["cat >/dev/null", "cat", "head -c 3000000; cat >&2"];
-                let mut running = session
-                    .start(&sh(script[(number + round) % 3]), &shutdown)
-                    .unwrap();
-                let mut stdin = running.stdin.take().unwrap();
-                std::thread::spawn(move || {
-                    std::io::copy(&mut pattern(4 * MIB), &mut stdin).unwrap();
-                });
-                digest(&mut running.stdout);
-                assert!(running.finish().unwrap().ok());
-            }
-            done.send(()).unwrap();
-        });
-    }
-    for _ in 0..6 {
-        all_done
-            .recv_timeout(Duration::from_secs(60))
-            .expect("every channel went on by itself");
+    // One upload alone, then many streams that cross each other.
+    for (threads, rounds, size) in [(1, 12, 20 * MIB), (6, 6, 4 * MIB)] {
+        let (done, all_done) = mpsc::channel();
+        for number in 0..threads {
+            let (session, done) = (Arc::clone(&session), done.clone());
+            std::thread::spawn(move || {
+                for round in 0..rounds {
+                    let script = ["cat >/dev/null", "cat", "head -c 3000000; cat >&2"];
+                    let script = script[(number + round) % script.len().min(threads)];
+                    let shutdown = Shutdown::new();
+                    let mut running = session.start(&sh(script), &shutdown).unwrap();
+                    let mut stdin = running.stdin.take().unwrap();
+                    std::thread::spawn(move || {
+                        std::io::copy(&mut pattern(size), &mut stdin).unwrap();
+                    });
+                    digest(&mut running.stdout);
+                    assert!(running.finish().unwrap().ok());
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..threads {
+            all_done
+                .recv_timeout(Duration::from_secs(90))
+                .expect("every channel went on by itself");
+        }
     }
 }
 
