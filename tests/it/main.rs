@@ -12,5 +12,6 @@ mod docs;
 mod keygen;
 mod repository;
 mod secrets;
+mod signals;
 mod stores;
 mod support;
