@@ -129,7 +129,7 @@ impl Default for Limits {
             grace: Duration::from_secs(1),
             unlock_wait: Duration::from_secs(60),
             orderly: Duration::from_secs(7),
-            abort: Duration::from_millis(8900),
+            abort: Duration::from_millis(8600),
         }
     }
 }

@@ -105,6 +105,7 @@ pub(crate) struct LimitsModel {
     pub(crate) parallel: Option<Count>,
     pub(crate) silence: Option<Span>,
     pub(crate) script_timeout: Option<Span>,
+    pub(crate) store_timeout: Option<Span>,
 }
 
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the

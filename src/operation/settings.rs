@@ -38,6 +38,9 @@ pub struct Repository {
     pub recovery_identity: Option<Secret>,
     /// A chain older than this is not continued.
     pub new_chain_every: Duration,
+    /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
+    /// a look waits no longer than 20 s.
+    pub store_timeout: Duration,
 }
 
 /// One unencrypted OpenSSH Ed25519 key.

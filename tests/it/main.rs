@@ -15,5 +15,6 @@ mod layers;
 mod repository;
 mod resource;
 mod secrets;
+mod signals;
 mod stores;
 mod support;

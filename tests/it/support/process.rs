@@ -132,6 +132,16 @@ pub fn resource(
     build: Option<&str>,
     request: &Value,
 ) -> Ended {
+    finish(start_resource(name, directory, build, request))
+}
+
+/// The same, started only.
+pub fn start_resource(
+    name: &str,
+    directory: Option<&Path>,
+    build: Option<&str>,
+    request: &Value,
+) -> Child {
     let mut command = command(name, directory);
     if let Some(build) = build {
         command
@@ -142,7 +152,7 @@ pub fn resource(
             .env("BUILD_JOB_NAME", "nightly")
             .env("BUILD_NAME", "7");
     }
-    finish(start(command, &request.to_string()))
+    start(command, &request.to_string())
 }
 
 /// One of the resource's programs with whatever bytes on standard input.
