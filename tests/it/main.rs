@@ -8,6 +8,8 @@
 
 mod backup;
 mod bad_input;
+mod bbr;
+mod conformance;
 mod docs;
 mod documents;
 mod keygen;

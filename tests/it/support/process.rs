@@ -63,6 +63,11 @@ impl Ended {
         line.get(15..).unwrap_or(&line).to_owned()
     }
 
+    /// Standard error without its colours.
+    pub fn log(&self) -> String {
+        plain(&self.stderr)
+    }
+
     /// The id of the version that `in` or `out` printed.
     #[track_caller]
     pub fn id(&self) -> String {
