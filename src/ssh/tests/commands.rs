@@ -136,7 +136,7 @@ fn silence_is_limited_only_where_asked() {
     let sshd = Sshd::start();
     let session = sshd.session();
     let shutdown = Shutdown::new();
-    let quiet = sh("exec sleep 600").silent_for(Duration::from_millis(300));
+    let quiet = sh("exec sleep 60").silent_for(Duration::from_millis(300));
     assert!(matches!(
         session.run(&quiet, &shutdown),
         Err(Error::Silent { .. })

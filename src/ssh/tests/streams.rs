@@ -220,13 +220,13 @@ fn a_signal_ends_reads_writes_and_waits_within_a_second() {
     let shutdown = Shutdown::new();
     std::thread::scope(|scope| {
         let blocked = |script: &str| session.start(&sh(script), &shutdown).unwrap();
-        let mut reading = blocked("exec sleep 600");
+        let mut reading = blocked("exec sleep 60");
         let tell = send.clone();
         scope.spawn(move || {
             let error = reading.stdout.read(&mut [0; 10]).unwrap_err();
             tell.send(error.get_ref().is_some_and(|it| it.is::<Stopped>()))
         });
-        let mut writing = blocked("exec sleep 600");
+        let mut writing = blocked("exec sleep 60");
         let tell = send.clone();
         scope.spawn(move || {
             let mut stdin = writing.stdin.take().unwrap();
@@ -234,7 +234,7 @@ fn a_signal_ends_reads_writes_and_waits_within_a_second() {
             let stopped = error.get_ref().is_some_and(|it| it.is::<Stopped>());
             tell.send(stopped && matches!(writing.finish(), Err(Error::Stopped(_))))
         });
-        let waiting = blocked("exec sleep 600");
+        let waiting = blocked("exec sleep 60");
         let tell = send.clone();
         scope.spawn(move || tell.send(matches!((waiting.wait)(), Err(Error::Stopped(_)))));
         let raised = Instant::now();
