@@ -129,12 +129,6 @@ impl Session {
         Ok(Arc::new(session))
     }
 
-    /// Whether the instance runs Windows, by the server's own greeting. Such a one has no
-    /// POSIX shell: nothing can be run there.
-    pub fn is_windows(&self) -> bool {
-        self.connector.is_windows()
-    }
-
     fn link(&self, shutdown: &Shutdown) -> Result<Arc<link::Link>, Error> {
         self.connector
             .link(shutdown)
@@ -155,6 +149,11 @@ impl Session {
 impl Remote for Session {
     fn name(&self) -> &str {
         &self.connector.settings.name
+    }
+
+    /// By the server's own greeting.
+    fn is_windows(&self) -> bool {
+        self.connector.is_windows()
     }
 
     /// Returns once the server has begun the command, which may have to wait for another to
