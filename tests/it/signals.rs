@@ -5,14 +5,18 @@ mod run;
 
 use serde_json::{Value, json};
 
-use crate::support::scene::Scene;
-use run::{Phase, Signal, aborted, killed, side_by_side};
+use crate::support::process::{command, start};
+use crate::support::scene::{Scene, merge};
+use run::{
+    COMPONENT, IN_TIME, Phase, Signal, end, every_signal, hold, interrupt, mended, release,
+    side_by_side,
+};
 
 /// `pre-backup-lock` runs on both `api` first, then on `cc`; unlock the other way round.
-fn spec() -> Value {
+pub fn spec() -> Value {
     let scripts = |more: Value| {
         let mut scripts = json!({"pre-backup-lock": "true", "post-backup-unlock": "true"});
-        crate::support::scene::merge(&mut scripts, &more);
+        merge(&mut scripts, &more);
         scripts
     };
     json!({"director": {}, "stores": ["s3"], "deployments": [{"name": "dep", "groups": [
@@ -111,16 +115,168 @@ fn phases() -> Vec<Phase> {
 }
 
 #[test]
-fn sigterm_ends_a_put_in_time_and_cleanup_mends_the_rest() {
-    side_by_side(phases(), |phase| aborted(scene(), phase, Signal::Term));
+fn a_signal_at_any_phase_ends_in_time_and_cleanup_mends_the_rest() {
+    side_by_side(phases(), |phase| every_signal(&scene(), &phase));
 }
 
+/// Phases in which ten seconds do not suffice, or somebody else hangs too.
 #[test]
-fn sigint_ends_a_put_in_time_and_cleanup_mends_the_rest() {
-    side_by_side(phases(), |phase| aborted(scene(), phase, Signal::Int));
+fn what_hangs_is_left_to_cleanup_in_time_and_named() {
+    side_by_side(
+        vec![
+            Phase::new("an unlock script takes too long")
+                .script("db/d0", "cc", "post-backup-unlock", json!({"sleep": 13}))
+                .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+                .until_script("cc", "backup", "start"),
+            Phase::new("an instance hangs")
+                .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+                .until_script("cc", "backup", "start")
+                .then(json!({"do": "sshd", "instance": "api/a1", "action": "pause"})),
+            Phase::new("the Director hangs")
+                .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+                .until_script("cc", "backup", "start")
+                .then(json!({"do": "fault", "service": "director", "action": "stall"})),
+        ],
+        |phase| {
+            let scene = scene();
+            let until = hold(&scene, &phase);
+            let mut config = scene.put_request(&json!({}));
+            let params = config["params"].clone();
+            merge(&mut config["source"], &params);
+            let file = scene.scratch.path().join("config.json");
+            std::fs::write(&file, config["source"].to_string()).unwrap();
+            let arguments = ["--config", file.to_str().unwrap(), "backup", COMPONENT];
+            let child = start(command("lifeboat", arguments), "");
+            let (ended, took) = end(&scene, child, &until, Signal::Term);
+            assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+            let journal = scene.foundation.journal().join("\n");
+            let locked = match phase.name {
+                "an unlock script takes too long" => {
+                    assert!(ended.stderr.contains("started at once"), "{}", ended.stderr);
+                    for instance in ["api/a0 api", "api/a1 api", "db/d0 cc"] {
+                        let start = format!("{instance} post-backup-unlock start");
+                        assert!(journal.contains(&start), "{}\n{journal}", ended.stderr);
+                    }
+                    Some("db/d0")
+                }
+                "an instance hangs" => {
+                    for instance in ["api/a0 api", "db/d0 cc"] {
+                        let end = format!("{instance} post-backup-unlock end");
+                        assert!(journal.contains(&end), "{}\n{journal}", ended.stderr);
+                    }
+                    Some("api/a1")
+                }
+                _ => None,
+            };
+            let last = ended.last_line();
+            assert!(
+                last.ends_with(&format!("lifeboat cleanup {COMPONENT}")),
+                "{}",
+                ended.stderr
+            );
+            match locked {
+                Some(instance) => {
+                    assert_eq!(ended.code, 4, "{}", ended.stderr);
+                    let named = format!("may still be locked on {instance}.");
+                    assert!(last.contains(&named), "{}", ended.stderr);
+                }
+                None => {
+                    assert_eq!(ended.code, 1, "{}", ended.stderr);
+                    assert!(
+                        last.contains("every instance is unlocked"),
+                        "{}",
+                        ended.stderr
+                    );
+                    assert!(ended.stderr.contains("may remain"), "{}", ended.stderr);
+                }
+            }
+            assert!(scene.check().is_empty());
+            release(&scene, &phase);
+            mended(&scene);
+            took
+        },
+    );
 }
 
+/// Once the first manifest is written there is a backup; a signal does not undo it.
 #[test]
-fn sigkill_leaves_nothing_listed_and_cleanup_mends_the_rest() {
-    side_by_side(phases(), |phase| killed(scene(), phase));
+fn a_signal_after_the_first_manifest_does_not_undo_the_backup() {
+    let manifest = json!({"action": "delay", "seconds": 1, "method": "PUT", "path": "/backups/"});
+    let slow = Phase::new("the second manifest is slow")
+        .fault("s3", manifest.clone())
+        .until_request("s3", "PUT", "/backups/");
+    let stall = Phase::new("the second manifest hangs")
+        .fault(
+            "s3",
+            json!({"action": "stall", "method": "PUT", "path": "/backups/"}),
+        )
+        .until_request("s3", "PUT", "/backups/");
+    side_by_side(vec![slow, stall], |phase| {
+        let scene = scene();
+        let (ended, took) = interrupt(&scene, &phase, Signal::Term);
+        assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+        scene.foundation.assert_clean();
+        let listed = scene.check();
+        assert_eq!(listed.len(), 1, "{}", ended.stderr);
+        if phase.name.contains("slow") {
+            assert_eq!(ended.ok().id(), listed[0]);
+        } else {
+            assert_eq!(ended.code, 1, "{}", ended.stderr);
+            let last = ended.last_line();
+            assert!(
+                last.contains(&listed[0]) && last.contains("only in one"),
+                "{last}"
+            );
+        }
+        release(&scene, &phase);
+        scene.download(&listed[0]);
+        mended(&scene);
+        took
+    });
+}
+
+/// SIGKILL there: what is listed is complete.
+#[test]
+fn sigkill_between_two_manifests_leaves_a_whole_backup_listed() {
+    let phase = Phase::new("the second manifest hangs")
+        .fault(
+            "s3",
+            json!({"action": "stall", "method": "PUT", "path": "/backups/"}),
+        )
+        .until_request("s3", "PUT", "/backups/");
+    let scene = scene();
+    interrupt(&scene, &phase, Signal::Kill);
+    let listed = scene.check();
+    assert_eq!(listed.len(), 1);
+    release(&scene, &phase);
+    scene.download(&listed[0]);
+    mended(&scene);
+}
+
+/// A cleanup is stopped as well as a backup; the next one does what is left.
+#[test]
+fn a_cleanup_that_is_stopped_ends_in_time_and_the_next_one_goes_on() {
+    let scene = scene();
+    let locked = Phase::new("locked")
+        .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+        .until_script("cc", "backup", "start");
+    interrupt(&scene, &locked, Signal::Kill);
+    release(&scene, &locked);
+    let unlocking = Phase::new("cleanup unlocks")
+        .script("db/d0", "cc", "post-backup-unlock", json!({"sleep": 15}))
+        .until_script("cc", "post-backup-unlock", "start");
+    let until = hold(&scene, &unlocking);
+    let child = scene.start_put(&json!({"cleanup": [COMPONENT]}));
+    let (ended, took) = end(&scene, child, &until, Signal::Term);
+    assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let last = ended.last_line();
+    assert!(last.contains("may still be locked on"), "{}", ended.stderr);
+    assert!(
+        last.contains(&format!("lifeboat cleanup {COMPONENT}")),
+        "{}",
+        ended.stderr
+    );
+    release(&scene, &unlocking);
+    mended(&scene);
 }

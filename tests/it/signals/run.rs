@@ -15,7 +15,7 @@ pub const COMPONENT: &str = "deployment/dep";
 /// How many phases are played at once: they wait far more than they work.
 const SIDE_BY_SIDE: usize = 5;
 /// What Concourse leaves between SIGTERM and SIGKILL.
-const IN_TIME: Duration = Duration::from_secs(10);
+pub const IN_TIME: Duration = Duration::from_secs(10);
 
 /// Which signal.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +102,12 @@ impl Phase {
         )
     }
 
+    /// Asks the foundation for this once the run is there.
+    pub fn then(mut self, request: Value) -> Self {
+        self.until.push(request);
+        self
+    }
+
     fn until(mut self, request: Value) -> Self {
         self.until.push(with(request, json!({"seconds": 60})));
         self
@@ -177,17 +183,57 @@ fn text(panic: &(dyn std::any::Any + Send)) -> &str {
 /// Starts a put, waits until it is in the phase, sends the signal; how it ended and how long
 /// that took.
 pub fn interrupt(scene: &Scene, phase: &Phase, signal: Signal) -> (Ended, Duration) {
+    let until = hold(scene, phase);
+    let child = scene.start_put(&json!({"backup": [COMPONENT]}));
+    end(scene, child, &until, signal)
+}
+
+/// Holds the next run up; what to ask to learn that it is in the phase.
+pub fn hold(scene: &Scene, phase: &Phase) -> Vec<Value> {
+    for service in ["director", "s3"] {
+        scene
+            .foundation
+            .ask(json!({"do": "clear-requests", "service": service}));
+    }
     for request in &phase.hold {
         scene.foundation.ask(request.clone());
     }
-    let child = scene.start_put(&json!({"backup": [COMPONENT]}));
-    end(scene, child, phase, signal)
+    phase
+        .until
+        .iter()
+        .map(|request| {
+            // What earlier runs did is no sign of this one.
+            let before = match request["do"].as_str().unwrap() {
+                "wait-journal" => {
+                    let wanted = &request["match"];
+                    let is = |line: &&Value| {
+                        ["job", "script", "event"]
+                            .iter()
+                            .all(|key| line[key] == wanted[key])
+                    };
+                    lines(scene).iter().filter(is).count()
+                }
+                "wait-command" => {
+                    let mut asked = request.clone();
+                    asked["do"] = "commands".into();
+                    scene.foundation.ask(asked)["commands"]
+                        .as_array()
+                        .unwrap()
+                        .len()
+                }
+                "wait-request" => 0,
+                _ => return request.clone(),
+            };
+            let count = before as u64 + request["count"].as_u64().unwrap_or(1);
+            with(request.clone(), json!({"count": count}))
+        })
+        .collect()
 }
 
 /// The same with a program that was started already.
-pub fn end(scene: &Scene, mut child: Child, phase: &Phase, signal: Signal) -> (Ended, Duration) {
+pub fn end(scene: &Scene, mut child: Child, until: &[Value], signal: Signal) -> (Ended, Duration) {
     let (out, err) = (reading(child.stdout.take()), reading(child.stderr.take()));
-    for request in &phase.until {
+    for request in until {
         let answer = scene.foundation.try_ask(request);
         if answer["ok"] != true {
             Signal::Kill.send(&child);
@@ -226,60 +272,87 @@ fn reading(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandl
     })
 }
 
+/// Each signal in a phase, one after the other on one foundation; how long SIGTERM took.
+pub fn every_signal(scene: &Scene, phase: &Phase) -> Duration {
+    aborted(scene, phase, Signal::Int);
+    release(scene, phase);
+    clean(scene);
+    killed(scene, phase);
+    release(scene, phase);
+    clean(scene);
+    let took = aborted(scene, phase, Signal::Term);
+    release(scene, phase);
+    mended(scene);
+    took
+}
+
 /// SIGTERM or SIGINT in a phase: all that must hold then.
-pub fn aborted(scene: Scene, phase: Phase, signal: Signal) -> Duration {
-    let (ended, took) = interrupt(&scene, &phase, signal);
-    assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+fn aborted(scene: &Scene, phase: &Phase, signal: Signal) -> Duration {
+    let since = lines(scene).len();
+    let (ended, took) = interrupt(scene, phase, signal);
+    assert!(took < IN_TIME, "{signal:?} took {took:?}: {}", ended.stderr);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert_eq!(ended.stdout, "", "nothing is answered after a signal");
     let last = ended.last_line();
     assert!(last.contains("stopped by a signal"), "{}", ended.stderr);
+    let journal = journal(scene, since);
     if phase.locks {
-        unlock_started_everywhere(&scene, &ended);
-        in_unlock_order(&scene, &ended);
+        unlock_started_everywhere(&journal, &ended);
+        in_unlock_order(&journal, &ended);
     } else {
-        assert!(!journal(&scene).contains("lock"), "{}", ended.stderr);
+        assert!(
+            !journal.iter().any(|line| line.contains("lock")),
+            "{}",
+            ended.stderr
+        );
     }
     let left = scene.foundation.leaks();
     if left != json!({}) {
         assert!(
-            ended
-                .stderr
-                .contains(&format!("lifeboat cleanup {COMPONENT}")),
+            last.contains(&format!("lifeboat cleanup {COMPONENT}")),
             "{left} is left, and not said: {}",
             ended.stderr
         );
     }
     assert!(scene.check().is_empty());
-    mended(&scene, &phase);
     took
 }
 
 /// SIGKILL in a phase.
-pub fn killed(scene: Scene, phase: Phase) -> Duration {
-    let (ended, took) = interrupt(&scene, &phase, Signal::Kill);
+fn killed(scene: &Scene, phase: &Phase) {
+    let since = lines(scene).len();
+    let (ended, _) = interrupt(scene, phase, Signal::Kill);
     assert_eq!(ended.code, -1);
     assert!(scene.check().is_empty(), "{}", ended.stderr);
-    // What was started on an instance goes on without us.
-    let begun = Instant::now();
-    let unlocks = |event: &str| events(&scene, "post-backup-unlock", event).len();
-    while unlocks("start") > unlocks("end") {
-        assert!(begun.elapsed() < IN_TIME, "an unlock script did not end");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    mended(&scene, &phase);
-    took
+    unlock_scripts_end(scene, since);
 }
 
-/// Cleanup mends what is left, a second one touches nothing, and all is as before.
-pub fn mended(scene: &Scene, phase: &Phase) {
+/// What was started on an instance goes on without us.
+pub fn unlock_scripts_end(scene: &Scene, since: usize) {
+    let begun = Instant::now();
+    loop {
+        let journal = journal(scene, since);
+        let seen = |event: &str| events(&journal, "post-backup-unlock", event).len();
+        if seen("start") == seen("end") {
+            return;
+        }
+        assert!(
+            begun.elapsed() < 3 * IN_TIME,
+            "an unlock script did not end"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Nothing is held up any more.
+pub fn release(scene: &Scene, phase: &Phase) {
     for service in ["director", "s3"] {
         scene
             .foundation
             .ask(json!({"do": "clear-faults", "service": service}));
     }
     scene.foundation.ask(json!({"do": "clear-task-plans"}));
-    for request in &phase.hold {
+    for request in phase.hold.iter().chain(&phase.until) {
         let mut request = request.clone();
         match request["do"].as_str().unwrap() {
             "set-script" => {
@@ -298,22 +371,24 @@ pub fn mended(scene: &Scene, phase: &Phase) {
             _ => {}
         }
     }
-    let cleanup = || scene.put(&json!({"cleanup": [COMPONENT]})).ok();
-    let first = cleanup();
-    assert_eq!(scene.foundation.leaks(), json!({}), "{}", first.stderr);
+}
+
+/// Cleanup, after which nothing is left or locked.
+pub fn clean(scene: &Scene) {
+    let ended = scene.put(&json!({"cleanup": [COMPONENT]})).ok();
+    assert_eq!(scene.foundation.leaks(), json!({}), "{}", ended.stderr);
     balanced(scene);
+}
+
+/// Cleanup mends what is left, a second one touches nothing, and a new backup is listed beside
+/// those that were.
+pub fn mended(scene: &Scene) {
+    clean(scene);
     let journal = scene.foundation.journal();
-    let second = cleanup();
-    assert_eq!(
-        changing(&journal),
-        changing(&scene.foundation.journal()),
-        "{}",
-        second.stderr
-    );
-    scene.foundation.assert_clean();
-    let listed = scene.check();
+    clean(scene);
+    assert_eq!(changing(&journal), changing(&scene.foundation.journal()));
+    let mut expected = scene.check();
     let put = scene.put(&json!({"backup": [COMPONENT]})).ok();
-    let mut expected = listed;
     expected.push(put.id());
     assert_eq!(scene.check(), expected);
     scene.foundation.assert_clean();
@@ -341,45 +416,41 @@ fn changing(journal: &[String]) -> Vec<&String> {
         .collect()
 }
 
-fn journal(scene: &Scene) -> String {
-    scene.foundation.journal().join("\n")
+fn lines(scene: &Scene) -> Vec<Value> {
+    let answer = scene.foundation.ask(json!({"do": "journal"}));
+    answer["lines"].as_array().unwrap().clone()
+}
+
+/// From this line on.
+fn journal(scene: &Scene, since: usize) -> Vec<String> {
+    scene.foundation.journal().split_off(since)
 }
 
 /// The instances whose script had this event, in order.
-fn events(scene: &Scene, script: &str, event: &str) -> Vec<String> {
-    scene
-        .foundation
-        .journal()
+fn events(journal: &[String], script: &str, event: &str) -> Vec<String> {
+    journal
         .iter()
         .filter(|line| line.ends_with(&format!(" {script} {event}")))
         .map(|line| line.split(' ').next().unwrap().to_owned())
         .collect()
 }
 
-fn unlock_started_everywhere(scene: &Scene, ended: &Ended) {
-    let mut started = events(scene, "post-backup-unlock", "start");
+fn unlock_started_everywhere(journal: &[String], ended: &Ended) {
+    let mut started = events(journal, "post-backup-unlock", "start");
     started.sort();
     started.dedup();
-    assert_eq!(
-        started,
-        ["api/a0", "api/a1", "db/d0"],
-        "{}\n{}",
-        ended.stderr,
-        journal(scene)
-    );
+    let all = ["api/a0", "api/a1", "db/d0"];
+    assert_eq!(started, all, "{}\n{}", ended.stderr, journal.join("\n"));
 }
 
 /// Unless the time did not suffice, which is said then.
-fn in_unlock_order(scene: &Scene, ended: &Ended) {
+fn in_unlock_order(journal: &[String], ended: &Ended) {
     if ended.stderr.contains("not in order") {
         return;
     }
-    let journal = scene.foundation.journal();
     let at = |wanted: &str| {
-        journal
-            .iter()
-            .position(|line| line == wanted)
-            .unwrap_or(usize::MAX)
+        let at = journal.iter().position(|line| line == wanted);
+        at.unwrap_or(usize::MAX)
     };
     let first = at("db/d0 cc post-backup-unlock end");
     for instance in ["api/a0", "api/a1"] {
@@ -390,8 +461,7 @@ fn in_unlock_order(scene: &Scene, ended: &Ended) {
 
 /// Whatever was locked was unlocked after it, and that ended well.
 fn balanced(scene: &Scene) {
-    let answer = scene.foundation.ask(json!({"do": "journal"}));
-    let lines = answer["lines"].as_array().unwrap();
+    let lines = lines(scene);
     for (at, lock) in lines.iter().enumerate() {
         if lock["script"] != "pre-backup-lock" || lock["event"] != "start" {
             continue;
@@ -403,6 +473,10 @@ fn balanced(scene: &Scene) {
                 && line["instance"] == lock["instance"]
                 && line["job"] == lock["job"]
         });
-        assert!(unlocked, "{lock} was not unlocked:\n{}", journal(scene));
+        assert!(
+            unlocked,
+            "{lock} was not unlocked:\n{}",
+            journal(scene, 0).join("\n")
+        );
     }
 }
