@@ -8,7 +8,9 @@
 
 mod backup;
 mod bad_input;
+mod confidential;
 mod docs;
+mod forgery;
 mod keygen;
 mod repository;
 mod secrets;
