@@ -9,9 +9,11 @@
 mod backup;
 mod bad_input;
 mod bbr;
+mod confidential;
 mod conformance;
 mod docs;
 mod documents;
+mod forgery;
 mod keygen;
 mod layers;
 mod repository;
