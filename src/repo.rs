@@ -13,6 +13,7 @@ pub mod error;
 pub mod format;
 pub mod id;
 pub mod index;
+mod json;
 pub mod pipeline;
 pub mod reader;
 pub mod recovery;

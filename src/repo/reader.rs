@@ -19,7 +19,8 @@ use super::format::{
 use super::id::{ChainId, Foundation};
 use super::index::{FilePage, Root, head_bytes, parse_others};
 use super::seal::{Identity, Opener};
-use crate::artifact::tar::padding;
+use crate::artifact::name::shown;
+use crate::artifact::tar::{Entry, EntryKind, padding, parse_head};
 use crate::artifact::{Digest, Form};
 use crate::shutdown::Stopped;
 use crate::store::copies::Copies;
@@ -128,14 +129,17 @@ impl Fetcher {
                 format!("recovery-{number}.age")
             };
             let object = self.foundation.chain_file(&chain.id, &file);
+            let open = |sealed: &[u8]| ChainKeys::open(&self.foundation, chain, sealed, identity);
             let fetched = self.bridge.wait(self.copies.get_first(
                 &object,
                 KEYS_LIMIT,
-                |_: &bytes::Bytes| Ok(()),
+                |sealed: &bytes::Bytes| open(sealed).map(drop),
             ))?;
-            let Ok(sealed) = fetched else { break };
-            if let Ok(keys) = ChainKeys::open(&self.foundation, chain, &sealed, identity) {
-                return Ok(keys);
+            match fetched.as_deref().map(open) {
+                Ok(Ok(keys)) => return Ok(keys),
+                // The first may be lost while later ones are there.
+                Err(error) if error.kind == Kind::NotFound && number > 1 => break,
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         Err(Error::Key(format!(
@@ -187,8 +191,10 @@ pub struct Reader {
 /// One entry on its way back.
 #[derive(Debug)]
 pub struct ReadEntry<'a> {
-    /// Header blocks.
+    /// Header blocks; none in [`Form::File`].
     pub head: &'a [u8],
+    /// What they say, checked; nothing in [`Form::File`].
+    pub described: Option<&'a Entry>,
     /// For entries with content: its size and digest.
     pub content: Option<(u64, Digest)>,
 }
@@ -243,6 +249,7 @@ impl Reader {
         let mut others = Others {
             reader: self,
             pages: root.others.iter(),
+            page: String::new(),
             lines: VecDeque::new(),
             last_at: 0,
         };
@@ -266,7 +273,7 @@ impl Reader {
                         others.before(files, receiver)?;
                         files += 1;
                         let head = head_bytes(&object, head)?;
-                        begin(&object, line, &head, receiver)?
+                        begin(&object, line, &head, root.head.form, receiver)?
                     }
                     (Some(file), None) => file,
                     (None, None) => {
@@ -297,7 +304,15 @@ impl Reader {
             )
             .into());
         }
-        others.before(u64::MAX, receiver)
+        others.before(files, receiver)?;
+        if let Some(line) = others.lines.front() {
+            return Err(Error::damaged(
+                others.page.as_str(),
+                format!("places an entry behind {} of {files} files", line.at),
+            )
+            .into());
+        }
+        Ok(())
     }
 
     /// Writes an artifact's file: the tar byte for byte, or the plain file. `each` sees every entry.
@@ -343,13 +358,35 @@ fn begin(
     object: &str,
     line: &FileLine,
     head: &[u8],
+    form: Form,
     receiver: &mut dyn EntryReceiver,
 ) -> anyhow::Result<OpenFile> {
     let (Some(digest), Some(size)) = (line.sha256, line.size) else {
         return Err(Error::damaged(object, "has a file without sha256 or size").into());
     };
+    let described = match form {
+        Form::File if head.is_empty() => None,
+        Form::File => {
+            return Err(Error::damaged(object, "has a tar head in a plain file").into());
+        }
+        Form::Tar | Form::Tree => {
+            let entry = parse_head(head).map_err(|problem| Error::damaged(object, problem))?;
+            if entry.kind != EntryKind::File || entry.size != size {
+                return Err(Error::damaged(
+                    object,
+                    format!(
+                        "and the tar head of `{}` say different things",
+                        shown(&entry.name)
+                    ),
+                )
+                .into());
+            }
+            Some(entry)
+        }
+    };
     receiver.begin(&ReadEntry {
         head,
+        described: described.as_ref(),
         content: Some((size, digest)),
     })?;
     Ok(OpenFile {
@@ -397,6 +434,8 @@ impl OpenFile {
 struct Others<'a> {
     reader: &'a Reader,
     pages: std::slice::Iter<'a, PageRecord>,
+    /// The name of the page that the lines are of.
+    page: String,
     lines: VecDeque<OtherLine>,
     last_at: u64,
 }
@@ -413,19 +452,28 @@ impl Others<'_> {
                 let plain =
                     fetcher.index(chain, &record.page, &self.reader.keys.index, PAGE_LIMIT)?;
                 self.lines = parse_others(&object, &plain, record)?.into();
+                self.page = object;
                 continue;
             };
             if line.at < self.last_at {
-                return Err(Error::Other("an index has entries out of order".into()).into());
+                return Err(Error::damaged(self.page.as_str(), "has entries out of order").into());
             }
             if line.at > files {
                 return Ok(());
             }
             self.last_at = line.at;
-            let head = head_bytes("a page", &line.head)?;
+            let head = head_bytes(&self.page, &line.head)?;
             self.lines.pop_front();
+            let entry =
+                parse_head(&head).map_err(|problem| Error::damaged(self.page.as_str(), problem))?;
+            if entry.kind == EntryKind::File {
+                return Err(
+                    Error::damaged(self.page.as_str(), "has a file among the others").into(),
+                );
+            }
             receiver.begin(&ReadEntry {
                 head: &head,
+                described: Some(&entry),
                 content: None,
             })?;
             receiver.end()?;

@@ -9,12 +9,17 @@
 mod backup;
 mod bad_input;
 mod bad_world;
+mod bbr;
+mod confidential;
+mod conformance;
 mod docs;
 mod documents;
+mod forgery;
 mod keygen;
 mod layers;
 mod repository;
 mod resource;
 mod secrets;
+mod signals;
 mod stores;
 mod support;
