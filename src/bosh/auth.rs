@@ -130,11 +130,13 @@ impl Auth {
         }
         let grant: Grant = serde_json::from_slice(&response.body)
             // The body may hold a token: neither it nor serde's excerpt is shown.
-            .map_err(|_may_show_the_token| failed(
+            .map_err(|_may_show_the_token| {
+                failed(
                 "the answer holds no token; check that UAA itself answers there, not a proxy or \
                  load balancer"
                     .to_owned(),
-            ))?;
+            )
+            })?;
         mask.add(&grant.access_token);
         // A lifetime too long to add is no limit.
         let life = Duration::from_secs(grant.expires_in.unwrap_or(u64::MAX));

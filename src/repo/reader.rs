@@ -168,9 +168,9 @@ async fn open_object(
         .await
         .map_err(|mut error| {
             if matches!(error.kind, Kind::NotFound | Kind::Other) {
-                error
-                    .message
-                    .push_str("; choose another version, or copy the object back from where it is whole");
+                error.message.push_str(
+                    "; choose another version, or copy the object back from where it is whole",
+                );
             }
             error
         })?;

@@ -153,7 +153,10 @@ mod tests {
 
     #[test]
     fn a_long_cause_is_whole_above_and_short_in_the_last_line() {
-        let cause = format!("backup of job j on g/0: begin {}end", "ä complaint ".repeat(2000));
+        let cause = format!(
+            "backup of job j on g/0: begin {}end",
+            "ä complaint ".repeat(2000)
+        );
         let failure = Failure {
             causes: vec![anyhow!(cause.clone())],
             state: "every instance is unlocked".to_owned(),
@@ -163,9 +166,18 @@ mod tests {
         let lines = lines(&failure.into(), &Mask::default());
         assert_eq!(lines[0], cause);
         let last = &lines[1];
-        assert!(last.starts_with("failed: backup of job j on g/0: begin ä"), "{last}");
-        assert!(last.ends_with(" end. State: every instance is unlocked"), "{last}");
-        assert!(last.contains(" … ") && last.chars().count() < 1000, "{last}");
+        assert!(
+            last.starts_with("failed: backup of job j on g/0: begin ä"),
+            "{last}"
+        );
+        assert!(
+            last.ends_with(" end. State: every instance is unlocked"),
+            "{last}"
+        );
+        assert!(
+            last.contains(" … ") && last.chars().count() < 1000,
+            "{last}"
+        );
     }
 
     #[test]

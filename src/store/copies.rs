@@ -217,7 +217,9 @@ impl Copies {
                 "cannot be in {}, as min_copies asks: {}",
                 stores(self.min_copies),
                 // The object is named already.
-                self.reasons().join("; ").replace(&format!("{object}: "), "")
+                self.reasons()
+                    .join("; ")
+                    .replace(&format!("{object}: "), "")
             ),
         ))
     }

@@ -12,6 +12,7 @@ mod bad_world;
 mod bbr;
 mod confidential;
 mod conformance;
+mod disk;
 mod docs;
 mod documents;
 mod forgery;

@@ -80,7 +80,10 @@ impl Table {
         }
         let sentences = ended.stderr.matches("failed: ").count();
         if sentences != 1 {
-            self.wrong(what, &format!("{sentences} last sentences: {}", ended.stderr));
+            self.wrong(
+                what,
+                &format!("{sentences} last sentences: {}", ended.stderr),
+            );
         }
         for odd in ["panicked", "RUST_BACKTRACE", "Error {", "Some(", "Kind::"] {
             if ended.stderr.contains(odd) {

@@ -82,7 +82,9 @@ impl Translator {
             return format!("the certificate of {server} is not signed by {trusted}");
         }
         if causes.contains("NotValidForName") || causes.contains("not valid for name") {
-            return format!("the certificate of {server} is for another host name; use the name in endpoint that it was issued for");
+            return format!(
+                "the certificate of {server} is for another host name; use the name in endpoint that it was issued for"
+            );
         }
         if causes.contains("Expired")
             || causes.contains("NotValidYet")
