@@ -103,7 +103,7 @@ fn resolve_layers(
     let model = read(layers)?;
     let action = action::of(&model, door)?;
     let repository = repository::of(&model, &action, environment)?;
-    let foundation = foundation::of(&model, action.components())?;
+    let foundation = foundation::of(&model, action.components(), environment)?;
     let mut warnings = Vec::new();
     if layers.stands_in("source.", "recovery_identity") {
         warnings.push(

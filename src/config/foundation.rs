@@ -1,5 +1,6 @@
 //! The director, the Director's API, and the way to both.
 
+use super::environment::Environment;
 use super::leaf::{Hidden, Span, Text};
 use super::model::{BoshModel, DirectorModel, LimitsModel, Model};
 use super::place::{self, HostPort, ProxyUrl};
@@ -9,7 +10,11 @@ use crate::secret::Secret;
 use crate::store::is_segment;
 
 /// How to reach the components; what they need must be there.
-pub(super) fn of(model: &Model, components: &[Component]) -> Result<Foundation, Fault> {
+pub(super) fn of(
+    model: &Model,
+    components: &[Component],
+    environment: &Environment,
+) -> Result<Foundation, Fault> {
     let needs_director = components.contains(&Component::Director);
     let needs_api = components
         .iter()
@@ -27,7 +32,10 @@ pub(super) fn of(model: &Model, components: &[Component]) -> Result<Foundation, 
         ));
     }
     let bosh = match &model.bosh {
-        Some(bosh) if needs_api.is_some() || speaks_to_api(bosh) => Some(api(bosh, proxy)?),
+        Some(bosh) if needs_api.is_some() || speaks_to_api(bosh) => Some(Bosh {
+            https_proxy: environment.http_proxy("https"),
+            ..api(bosh, proxy)?
+        }),
         _ => None,
     };
     if let (Some(component), None) = (needs_api, &bosh) {
@@ -139,6 +147,7 @@ fn api(model: &BoshModel, proxy: Option<Proxy>) -> Result<Bosh, Fault> {
             .transpose()
             .map_err(|why| Fault::new("bosh.ca_cert", why))?,
         proxy,
+        https_proxy: None,
     })
 }
 
@@ -242,6 +251,7 @@ fn limits(model: &LimitsModel) -> Result<Limits, Fault> {
     Ok(Limits {
         parallel,
         silence,
+        script_timeout: model.script_timeout.map(|Span(time)| time),
         ..defaults
     })
 }

@@ -104,6 +104,8 @@ pub(crate) struct TasModel {
 pub(crate) struct LimitsModel {
     pub(crate) parallel: Option<Count>,
     pub(crate) silence: Option<Span>,
+    pub(crate) script_timeout: Option<Span>,
+    pub(crate) store_timeout: Option<Span>,
 }
 
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the

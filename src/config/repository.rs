@@ -15,6 +15,7 @@ use crate::secret::Secret;
 use crate::store::is_segment;
 
 const NEW_CHAIN_EVERY: Duration = Duration::from_secs(30 * 86_400);
+const STORE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The repository's settings, as far as the action needs them.
 pub(super) fn of(
@@ -73,6 +74,7 @@ pub(super) fn of(
         worker_identity,
         recovery_identity,
         new_chain_every: new_chain_every(model)?,
+        store_timeout: store_timeout(model)?,
     })
 }
 
@@ -103,6 +105,18 @@ fn new_chain_every(model: &Model) -> Result<Duration, Fault> {
         return Err(Fault::new("new_chain_every", "must be between 1h and 366d"));
     }
     Ok(span.0)
+}
+
+fn store_timeout(model: &Model) -> Result<Duration, Fault> {
+    let limits = model.limits.as_ref();
+    match limits.and_then(|limits| limits.store_timeout) {
+        None => Ok(STORE_TIMEOUT),
+        Some(span) if (1..=3600).contains(&span.0.as_secs()) => Ok(span.0),
+        Some(_) => Err(Fault::new(
+            "limits.store_timeout",
+            "must be between 1s and 1h",
+        )),
+    }
 }
 
 fn min_copies(model: &Model, stores: usize) -> Result<usize, Fault> {

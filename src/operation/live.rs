@@ -23,9 +23,6 @@ use crate::store::is_segment;
 /// Artifacts drained side by side. Each holds up to a pack and a cutting buffer, 16 MiB
 /// together, and one is enough to fill a link.
 const DRAINS: usize = 4;
-/// Concourse kills 10 s after the signal; what is not done half a second earlier is left to
-/// cleanup.
-const SIGNAL_TIME: Duration = Duration::from_millis(9500);
 /// The deployment manifest's name in bbr's layout.
 const MANIFEST: &str = "manifest.yml";
 
@@ -95,7 +92,7 @@ impl Live {
             }),
             Err(mut errors) => {
                 errors = errors.into_iter().map(named).collect();
-                errors.extend(close(&reached, context).into_iter().map(named));
+                errors.extend(close(&reached).into_iter().map(named));
                 Err(errors)
             }
         }
@@ -123,8 +120,8 @@ impl Live {
     }
 
     /// Removes the SSH users; for a component that is not taken.
-    pub(super) fn close(self, context: &Context) -> Vec<Error> {
-        close(&self.reached, context)
+    pub(super) fn close(self) -> Vec<Error> {
+        close(&self.reached)
     }
 
     /// Takes the component: lock, backup, unlock, drain, clean. Whatever happens, what was
@@ -150,8 +147,13 @@ impl Live {
             }
         }
         let begin = Instant::now();
-        if shutdown.is_raised() {
-            let signal = shutdown.since().unwrap_or(begin);
+        if !shutdown.is_raised()
+            && let Err(errors) = self.run.finish(shutdown)
+        {
+            taken.errors.extend(listed(errors));
+        }
+        // A signal may have come while cleaning; what is clean by now stays as it is.
+        if let Some(signal) = shutdown.since() {
             let aborted = self.run.abort(signal, monitor);
             taken.may_be_locked = aborted.maybe_locked;
             if aborted.out_of_order {
@@ -171,12 +173,9 @@ impl Live {
                 .errors
                 .extend(aborted.errors.into_iter().map(Error::from));
         } else {
-            if let Err(errors) = self.run.finish(shutdown) {
-                taken.errors.extend(listed(errors));
-            }
             taken.may_be_locked = self.run.locked_instances();
         }
-        taken.errors.extend(close(&self.reached, context));
+        taken.errors.extend(close(&self.reached));
         if let Some(record) = &mut taken.record {
             record.phases.push(phase("cleanup", begin.elapsed()));
             record.finished = clock::rfc3339(context.clock.now());
@@ -479,13 +478,9 @@ pub(super) fn listed(errors: bbr::Errors) -> Vec<Error> {
     errors.into_list().into_iter().map(Error::from).collect()
 }
 
-/// Removes SSH users, in the time that a signal leaves.
-pub(super) fn close(reached: &Reached, context: &Context) -> Vec<Error> {
-    let problems = match context.shutdown.since() {
-        None => reached.close(),
-        Some(signal) => reached.close_within(SIGNAL_TIME.saturating_sub(signal.elapsed())),
-    };
-    problems.into_iter().map(Error::msg).collect()
+/// Removes SSH users.
+pub(super) fn close(reached: &Reached) -> Vec<Error> {
+    reached.close().into_iter().map(Error::msg).collect()
 }
 
 fn bbr_name(kind: &bbr::PlaceKind) -> BbrName {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::foundation::{Bosh, Director, Limits, Proxy, Settings as Foundation};
+pub use crate::foundation::{Bosh, Director, HttpProxy, Limits, Proxy, Settings as Foundation};
 pub use crate::report::Build;
 use crate::secret::Secret;
 
@@ -38,6 +38,9 @@ pub struct Repository {
     pub recovery_identity: Option<Secret>,
     /// A chain older than this is not continued.
     pub new_chain_every: Duration,
+    /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
+    /// a look waits no longer than 20 s.
+    pub store_timeout: Duration,
 }
 
 /// One unencrypted OpenSSH Ed25519 key.
@@ -100,15 +103,6 @@ pub struct S3 {
     pub checksums: Checksums,
     /// What the server is asked to encrypt with.
     pub encryption: Option<Encryption>,
-}
-
-/// An HTTP proxy, as the worker's environment names it.
-#[derive(Debug, Clone)]
-pub struct HttpProxy {
-    /// Its URL, maybe with a user and a password.
-    pub url: Secret,
-    /// Hosts that it is not for, in the form of `NO_PROXY`.
-    pub no_proxy: String,
 }
 
 /// Who speaks to a bucket.

@@ -242,6 +242,12 @@ impl Conduit {
         if self.output.is_empty() && self.channel.eof() {
             return Ok(self.output_ended() || moved);
         }
+        if !self.is_command && self.input_over && !self.output_wanted {
+            // A tunnel's client is gone altogether.
+            self.finish(End::Closed);
+            self.stage = Stage::Closing;
+            return Ok(true);
+        }
         if let (Some(deadline), Some(silence)) = (self.deadline(), self.silence)
             && Instant::now() >= deadline
         {

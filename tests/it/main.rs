@@ -12,6 +12,8 @@
 
 mod backup;
 mod bad_input;
+mod bbr;
+mod conformance;
 mod docs;
 mod documents;
 mod keygen;
@@ -19,5 +21,6 @@ mod layers;
 mod repository;
 mod resource;
 mod secrets;
+mod signals;
 mod stores;
 mod support;

@@ -35,6 +35,10 @@ fn values_are_checked_at_the_edge() {
                 "source.limits.silence: must be at least 10s",
             ),
             (
+                source("limits", json!({"store_timeout": "2h"})),
+                "source.limits.store_timeout: must be between 1s and 1h",
+            ),
+            (
                 source("tas/deployment", json!("../cf")),
                 "source.tas.deployment: is not a deployment's name",
             ),
