@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "a helper of a test fails as the test does"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told nothing; they read PATH and $BBR themselves"
+)]
 
 mod backup;
 mod bad_input;
