@@ -71,6 +71,9 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// Whether it runs as root, through `sudo -n`.
     pub as_root: bool,
+    /// Whether it is sent as it stands, words joined by spaces, for a shell that may be
+    /// none of POSIX's. That it ran to its end cannot be told then, nor its exit status.
+    pub bare: bool,
     /// How long it may stay without any output before it is given up; `None`: for ever
     /// (a BBR script may be silent for hours; the connection's keepalives still guard it).
     pub silence: Option<Duration>,
@@ -87,6 +90,7 @@ impl Command {
                 .collect(),
             environment: Vec::new(),
             as_root: true,
+            bare: false,
             silence: None,
         }
     }
@@ -96,6 +100,13 @@ impl Command {
     pub fn as_login_user(mut self) -> Self {
         self.as_root = false;
         self
+    }
+
+    /// As the login user, and as it stands: see [`Command::bare`].
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self.as_login_user()
     }
 
     /// Adds a variable to the environment.

@@ -164,9 +164,12 @@ impl Remote for Session {
         let mut redialled = false;
         loop {
             let link = self.link(shutdown)?;
-            let completion = Completion::random().map_err(|error| {
-                self.connect_error(format!("the system gave no random bytes: {error}"))
-            })?;
+            let completion = match command.bare {
+                true => None,
+                false => Some(Completion::random().map_err(|error| {
+                    self.connect_error(format!("the system gave no random bytes: {error}"))
+                })?),
+            };
             let title = Title {
                 remote: self.name().to_owned(),
                 user: self.connector.settings.user.clone(),

@@ -13,7 +13,7 @@ use super::script::{Script, is_ignored_job};
 use super::target::Target;
 use super::{Direction, Settings};
 use crate::monitor::Monitor;
-use crate::remote::{Command, Output};
+use crate::remote::{self, Command, Output, Remote};
 use crate::shutdown::Shutdown;
 
 /// What the hosts belong to.
@@ -159,12 +159,8 @@ impl Visit<'_> {
     }
 
     fn is_windows(&self, host: &Host) -> Result<bool, Error> {
-        let output = self.run(
-            host,
-            "the Windows test",
-            &commands::windows_test(self.settings),
-        )?;
-        Ok(String::from_utf8_lossy(&output.stdout).contains("Windows_NT"))
+        is_windows(&*host.remote, self.settings, self.shutdown)
+            .map_err(|error| Error::remote(Phase::Discovery, "the Windows test", error))
     }
 
     fn scripts(&self, host: &Host) -> Result<BTreeMap<String, BTreeSet<Script>>, Error> {
@@ -262,6 +258,24 @@ impl Visit<'_> {
             backup_one_restore_all,
         })
     }
+}
+
+/// Whether there is nothing of ours to be done on a host.
+pub(super) fn is_windows(
+    remote: &dyn Remote,
+    settings: &Settings,
+    shutdown: &Shutdown,
+) -> Result<bool, remote::Error> {
+    let output = remote.run(&commands::windows_test(settings), shutdown)?;
+    // Every shell repeats the text or puts something in its place.
+    if output.stdout.is_empty() {
+        return Err(remote::Error::Lost {
+            remote: remote.name().to_owned(),
+            command: "Windows test".to_owned(),
+            message: "it ended without a word".to_owned(),
+        });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).contains("Windows_NT"))
 }
 
 /// What the contract wants in the log, in the order of the target.

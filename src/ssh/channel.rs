@@ -30,6 +30,7 @@ use super::handshake::{code, number, would_block};
 use super::link::{End, Purpose, Request, Task};
 use super::verdict::verdict;
 use super::wire::{Buffer, Dead, Wire};
+use crate::remote::Exit;
 
 /// Writes of at most 32 kB per turn, so that one upload does not hold up the others.
 const WRITES_PER_TURN: usize = 4;
@@ -47,12 +48,22 @@ enum Stage {
     Over,
 }
 
+/// What its end means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A line that reports its completion.
+    Command,
+    /// A line that cannot.
+    Bare,
+    Tunnel,
+}
+
 /// A channel at work.
 pub(super) struct Conduit {
     channel: Channel,
     task: Arc<Task>,
     stage: Stage,
-    is_command: bool,
+    kind: Kind,
     /// Gone once the other half is told that nothing more comes.
     endpoint: Option<Socket>,
     input: Buffer,
@@ -75,26 +86,27 @@ impl Conduit {
             endpoint,
             task,
         } = request;
-        let (stage, stderr, silence, is_command) = match purpose {
+        let (stage, stderr, silence, kind) = match purpose {
             Purpose::Command {
                 line,
                 completion,
                 silence,
             } => {
-                let line = completion.wrap(&line);
-                let tail = Tail::new(Some(&completion));
-                (Stage::Asking { line, asked: false }, tail, silence, true)
+                let tail = Tail::new(completion.as_ref());
+                let kind = completion.as_ref().map_or(Kind::Bare, |_| Kind::Command);
+                let line = completion.map_or(line.clone(), |completion| completion.wrap(&line));
+                (Stage::Asking { line, asked: false }, tail, silence, kind)
             }
             Purpose::Tunnel { .. } => {
                 task.started();
-                (Stage::Running, Tail::new(None), None, false)
+                (Stage::Running, Tail::new(None), None, Kind::Tunnel)
             }
         };
         Self {
             channel,
             task,
             stage,
-            is_command,
+            kind,
             endpoint: Some(endpoint),
             input: Buffer::new(),
             input_over: false,
@@ -109,7 +121,7 @@ impl Conduit {
     }
 
     pub(super) fn is_command(&self) -> bool {
-        self.is_command
+        self.kind != Kind::Tunnel
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -231,7 +243,7 @@ impl Conduit {
 
     /// A command's end of output is the end of all; a tunnel has two directions.
     fn output_ended(&mut self) -> bool {
-        if self.is_command || self.input_eof_sent {
+        if self.is_command() || self.input_eof_sent {
             self.stage = Stage::Closing;
             return true;
         }
@@ -373,10 +385,13 @@ impl Conduit {
                 Err(error) if would_block(&error) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
-            let end = if self.is_command {
-                verdict(&self.channel, &self.stderr)
-            } else {
-                End::Closed
+            let end = match self.kind {
+                Kind::Command => verdict(&self.channel, &self.stderr),
+                Kind::Bare => End::Exit(Exit {
+                    status: self.channel.exit_status().unwrap_or_default(),
+                    stderr: self.stderr.text(),
+                }),
+                Kind::Tunnel => End::Closed,
             };
             self.finish(end);
         }

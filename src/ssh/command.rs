@@ -31,6 +31,9 @@ pub(super) fn render(command: &Command) -> Result<String, Unsendable> {
     let Some(first) = command.words.first() else {
         return Err(Unsendable::Empty);
     };
+    if command.bare {
+        return Ok(String::from_utf8_lossy(&command.words.join(&b' ')).into_owned());
+    }
     let mut line = String::new();
     if command.as_root {
         line.push_str("sudo -n");

@@ -20,10 +20,10 @@ use crate::shutdown::{LOOK, Shutdown, Stopped};
 /// What a channel is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// A shell line that reports its completion.
+    /// A shell line that reports its completion; one without cannot.
     Command {
         line: String,
-        completion: Completion,
+        completion: Option<Completion>,
         silence: Option<Duration>,
     },
     /// A TCP connection made by the server.
