@@ -106,13 +106,20 @@ fn metadata_that_cannot_be_used_ends_the_run() {
             "{job_name: k, release: r}",
         ] {
             case.metadata_of_j(&format!("{list}: {entry}"));
-            says(&case.precheck_finds(), &["metadata of job j on g/u0", list]);
+            let found = case.precheck_finds();
+            says(
+                &found,
+                &[
+                    "metadata of job j on g/u0",
+                    "mend the job's metadata script",
+                ],
+            );
         }
     }
     case.metadata_of_j("skip_bbr_scripts: \"true\"");
     says(
         &case.precheck_finds(),
-        &["metadata of job j on g/u0", "skip_bbr_scripts"],
+        &["metadata of job j on g/u0", "true or false without quotes"],
     );
     case.metadata_of_j("backup_should_be_locked_before: [{job_name: k}]");
     case.cleanup().fails(1);
