@@ -48,7 +48,7 @@ use std::time::Duration;
 
 pub use abort::Aborted;
 pub use check::{Checked, Space};
-pub use cleanup::{Cleaned, Leftovers, cleanup, left_over_users};
+pub use cleanup::{Cleaned, Leftovers, Uncleaned, cleanup, left_over_users};
 pub use discovery::{Kind, discover};
 pub use drain::{Drained, Unrestorable};
 pub use error::{Error, Errors, Phase, Trouble};

@@ -39,6 +39,15 @@ pub struct Cleaned {
     pub ended: Vec<String>,
 }
 
+/// A cleanup that did not mend everything.
+#[derive(Debug)]
+pub struct Uncleaned {
+    /// All that failed.
+    pub errors: Errors,
+    /// `group/id` of the instances whose unlock scripts were not all seen to end well.
+    pub may_be_locked: Vec<String>,
+}
+
 /// Unlocks and cleans a target after a run that could not do it itself. Acts only where
 /// something is left, unless forced; so a second call does nothing. `run` names this cleanup;
 /// it must be new.
@@ -54,7 +63,7 @@ pub fn cleanup(
     leftovers: &Leftovers,
     monitor: &dyn Monitor,
     shutdown: &Shutdown,
-) -> Result<Cleaned, Errors> {
+) -> Result<Cleaned, Uncleaned> {
     let mut cleanup = Cleanup {
         target,
         direction,
@@ -63,10 +72,21 @@ pub fn cleanup(
         shutdown,
         errors: Vec::new(),
         cleaned: Cleaned::default(),
+        may_be_locked: Vec::new(),
     };
     cleanup.go(leftovers);
-    Errors::check(cleanup.errors)?;
-    Ok(cleanup.cleaned)
+    let Cleanup {
+        cleaned,
+        may_be_locked,
+        ..
+    } = cleanup;
+    match Errors::from_list(cleanup.errors) {
+        None => Ok(cleaned),
+        Some(errors) => Err(Uncleaned {
+            errors,
+            may_be_locked,
+        }),
+    }
 }
 
 /// The SSH users of ours that an earlier run left on an instance. Their names all begin
@@ -112,6 +132,7 @@ struct Cleanup<'a> {
     shutdown: &'a Shutdown,
     errors: Vec<Error>,
     cleaned: Cleaned,
+    may_be_locked: Vec<String>,
 }
 
 /// What is to be done on the instances, by their places.
@@ -142,6 +163,7 @@ impl Cleanup<'_> {
         self.end_scripts(&plan.running, Stop::Work);
         self.end_scripts(&plan.running, Stop::Unlock);
         let failed = self.unlock(&plan.unlock);
+        self.may_be_locked = failed.iter().map(|place| self.name(*place)).collect();
         self.remove(&plan, &failed);
     }
 

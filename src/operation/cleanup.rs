@@ -47,7 +47,12 @@ pub fn cleanup(
         );
         may_be_locked.extend(one.may_be_locked);
         // The next component may need it as much as this one did.
-        context.shutdown.check()?;
+        if let Err(stopped) = context.shutdown.check() {
+            if errors.is_empty() {
+                errors.push(stopped.into());
+            }
+            break;
+        }
     }
     if errors.is_empty() {
         return Ok(done);
@@ -60,10 +65,13 @@ pub fn cleanup(
             format!("what else was left is mended: {}", done.done.join("; "))
         },
         may_be_locked,
-        mend: Some(format!(
-            "look at the first cause, then {}",
-            backup::mend(components)
-        )),
+        mend: Some(match context.shutdown.is_raised() {
+            true => backup::mend(components),
+            false => format!(
+                "look at the first cause, then {}",
+                backup::mend(components)
+            ),
+        }),
     }
     .into())
 }
@@ -131,13 +139,9 @@ impl One<'_> {
                     ));
                 }
             }
-            Err(errors) => {
-                for error in errors.list() {
-                    if error.phase == bbr::Phase::Unlock {
-                        self.may_be_locked.extend(instance_of(&error.trouble));
-                    }
-                }
-                self.errors.extend(listed(errors));
+            Err(uncleaned) => {
+                self.may_be_locked.extend(uncleaned.may_be_locked);
+                self.errors.extend(listed(uncleaned.errors));
             }
         }
     }
@@ -157,15 +161,5 @@ impl One<'_> {
         }
         users.remove(own);
         users
-    }
-}
-
-fn instance_of(trouble: &bbr::Trouble) -> Option<String> {
-    match trouble {
-        bbr::Trouble::Script { instance, .. } | bbr::Trouble::Command { instance, .. } => {
-            Some(instance.clone())
-        }
-        bbr::Trouble::Remote { source, .. } => source.remote().map(str::to_owned),
-        _ => None,
     }
 }

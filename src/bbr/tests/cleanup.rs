@@ -17,6 +17,7 @@ fn clean(world: &World, run: &str, leftovers: &Leftovers) -> Result<Cleaned, Err
         &world.monitor,
         &never(),
     )
+    .map_err(|uncleaned| uncleaned.errors)
 }
 
 fn two_hosts() -> World {
