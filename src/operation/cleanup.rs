@@ -67,10 +67,7 @@ pub fn cleanup(
         may_be_locked,
         mend: Some(match context.shutdown.is_raised() {
             true => backup::mend(components),
-            false => format!(
-                "look at the first cause, then {}",
-                backup::mend(components)
-            ),
+            false => format!("look at the first cause, then {}", backup::mend(components)),
         }),
     }
     .into())

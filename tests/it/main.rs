@@ -13,5 +13,6 @@ mod keygen;
 mod repository;
 mod secrets;
 mod signals;
+mod store_faults;
 mod stores;
 mod support;
