@@ -306,7 +306,7 @@ fn a_full_file_system_is_given_up_in_the_middle() {
 /// One store misses a backup, comes back, and is in the next ones by the rules.
 #[test]
 fn a_store_that_comes_back_gets_manifests_again() {
-    let mut faults = Faults::new(5000);
+    let faults = Faults::new(5000);
     let first = faults.back_up().ok().id();
     let refuse =
         |faults: &Faults| faults.ask(json!({"do": "store", "store": "s3", "mode": "refuse"}));
