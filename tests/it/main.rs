@@ -24,5 +24,6 @@ mod repository;
 mod resource;
 mod secrets;
 mod signals;
+mod store_faults;
 mod stores;
 mod support;
