@@ -12,6 +12,7 @@ mod confidential;
 mod docs;
 mod forgery;
 mod keygen;
+mod recovery;
 mod repository;
 mod secrets;
 mod stores;
