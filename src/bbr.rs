@@ -107,6 +107,8 @@ pub struct Limits {
     pub per_instance: usize,
     /// How long a short command (a listing, a metadata script) may say nothing.
     pub silence: Duration,
+    /// How long one lock, backup or unlock script may run; `None`: as long as it likes.
+    pub script: Option<Duration>,
     /// How long a script that is told to end may take before it is killed.
     pub grace: Duration,
     /// How long cleanup waits for an unlock script that an earlier run started.
@@ -123,10 +125,11 @@ impl Default for Limits {
             parallel: 10,
             per_instance: 6,
             silence: Duration::from_secs(300),
+            script: None,
             grace: Duration::from_secs(1),
             unlock_wait: Duration::from_secs(60),
             orderly: Duration::from_secs(7),
-            abort: Duration::from_millis(8900),
+            abort: Duration::from_millis(8600),
         }
     }
 }

@@ -263,7 +263,7 @@ impl Setup {
         let Some(door) = door(&arguments.command) else {
             return Ok(Self(None));
         };
-        let build = environment.build();
+        environment.register(mask);
         let mut layers = environment.layers()?;
         if let Some(file) = &arguments.config {
             if environment.has_document() {
@@ -282,7 +282,7 @@ impl Setup {
         ));
         let layers = Layers::new(layers);
         layers.register(mask);
-        Ok(Self(Some(config::resolve(layers, &door, build)?)))
+        Ok(Self(Some(config::resolve(layers, &door, &environment)?)))
     }
 
     fn wants_debug(&self) -> bool {

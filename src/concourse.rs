@@ -77,6 +77,7 @@ pub fn run(script: Script, edges: Edges<'_>) -> ExitCode {
     } = edges;
     let mask = Arc::new(Mask::default());
     let clock = Arc::new(SystemClock);
+    environment.register(&mask);
     let request = Request::read(stdin, &mask);
     let look = Look {
         colour: true,
@@ -140,7 +141,7 @@ fn configuration(
     environment: &Environment,
     context: &Context,
 ) -> Result<Configuration> {
-    let configuration = config::resolve(request.layers(), door, environment.build())?;
+    let configuration = config::resolve(request.layers(), door, environment)?;
     for warning in &configuration.warnings {
         context.monitor.warn(warning);
     }

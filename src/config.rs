@@ -21,7 +21,8 @@ pub use action::{Action, Door};
 pub use layers::{Layer, Layers};
 pub use model::{LATER, keys as known_keys};
 
-use crate::operation::settings::{Build, Settings};
+use crate::operation::settings::Settings;
+use environment::Environment;
 use model::Model;
 
 /// A configuration that can be worked with.
@@ -78,30 +79,31 @@ impl Fault {
     }
 }
 
-/// Reads layered documents for what one door asks of them.
+/// Reads layered documents for what one door asks of them. Of the environment only the
+/// build and the worker's proxies count here; its documents are layers.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn resolve(
     mut layers: Layers,
     door: &Door,
-    build: Option<Build>,
+    environment: &Environment,
 ) -> Result<Configuration, Invalid> {
     if matches!(door, Door::Put { .. }) {
         layers.only_last(&["backup", "from", "cleanup"]);
     }
-    resolve_layers(&layers, door, build).map_err(|fault| layers.locate(fault))
+    resolve_layers(&layers, door, environment).map_err(|fault| layers.locate(fault))
 }
 
 fn resolve_layers(
     layers: &Layers,
     door: &Door,
-    build: Option<Build>,
+    environment: &Environment,
 ) -> Result<Configuration, Fault> {
     let model = read(layers)?;
     let action = action::of(&model, door)?;
-    let repository = repository::of(&model, &action)?;
-    let foundation = foundation::of(&model, action.components())?;
+    let repository = repository::of(&model, &action, environment)?;
+    let foundation = foundation::of(&model, action.components(), environment)?;
     let mut warnings = Vec::new();
     if layers.stands_in("source.", "recovery_identity") {
         warnings.push(
@@ -121,7 +123,7 @@ fn resolve_layers(
         settings: Settings {
             repository,
             foundation,
-            build,
+            build: environment.build(),
         },
         action,
         warnings,
@@ -138,4 +140,46 @@ fn read(layers: &Layers) -> Result<Model, Fault> {
             &error.into_inner().to_string(),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn put(source: &Value, params: &Value) -> Result<Action, Invalid> {
+        let mut whole = json!({
+            "foundation": "a",
+            "stores": [{"name": "s", "path": "/s"}],
+            "director": {
+                "host": "h", "username": "u",
+                "private_key": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----",
+            },
+        });
+        for (key, value) in source.as_object().expect("a map") {
+            whole[key] = value.clone();
+        }
+        let layers = Layers::new(vec![
+            Layer::new("source.", whole),
+            Layer::new("params.", params.clone()),
+        ]);
+        let door = Door::Put { inputs: "/".into() };
+        resolve(layers, &door, &Environment::default()).map(|found| found.action)
+    }
+
+    #[test]
+    fn an_action_in_params_makes_those_in_source_count_for_nothing() {
+        let cleanup = Action::Cleanup {
+            components: vec![crate::operation::settings::Component::Director],
+            force: false,
+        };
+        let source = json!({"backup": ["director"]});
+        let params = json!({"cleanup": ["director"]});
+        assert_eq!(put(&source, &params), Ok(cleanup.clone()));
+        // As YAML's merge key leaves it behind.
+        let params = json!({"backup": null, "cleanup": "director"});
+        assert_eq!(put(&json!({}), &params), Ok(cleanup));
+        let params = json!({"backup": ["director"], "cleanup": ["director"]});
+        assert!(put(&json!({}), &params).is_err());
+    }
 }

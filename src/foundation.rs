@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use settings::{Bosh, Director, Limits, Proxy, Settings};
+pub use settings::{Bosh, Director, HttpProxy, Limits, Proxy, Settings};
 
 use crate::bbr;
 use crate::bosh;
@@ -22,6 +22,9 @@ use crate::ssh;
 /// How long the removal of SSH users may take after everything else: a Director's task
 /// queue may be long.
 const CLEANUP_TIME: Duration = Duration::from_secs(300);
+/// The same after a signal, from when it came: Concourse kills after 10 s. A Director that has
+/// been asked goes on without us.
+const SIGNAL_TIME: Duration = Duration::from_millis(9300);
 
 /// Why instances cannot be reached; each text is a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,13 @@ struct Access {
     deployment: String,
     vms: Vec<bosh::Vm>,
     parallel: usize,
+    shutdown: Shutdown,
+}
+
+impl Access {
+    fn patience(&self) -> http::Wait {
+        http::Wait::at_most(CLEANUP_TIME).hurried(&self.shutdown, SIGNAL_TIME)
+    }
 }
 
 impl Foundation {
@@ -108,6 +118,7 @@ impl Foundation {
         bbr::Settings {
             limits: bbr::Limits {
                 parallel: limits.parallel,
+                script: limits.script_timeout,
                 ..bbr::Limits::default()
             },
             tool_version: self.tool_version.clone(),
@@ -191,6 +202,7 @@ impl Foundation {
             deployment: name.to_owned(),
             vms,
             parallel,
+            shutdown: shutdown.clone(),
         };
         let mut reached = Reached {
             hosts: Vec::new(),
@@ -286,7 +298,13 @@ impl Foundation {
             )
         })?;
         let proxy = match &bosh.proxy {
-            None => http::Proxy::Direct,
+            None => bosh
+                .https_proxy
+                .as_ref()
+                .map_or(http::Proxy::Direct, |proxy| http::Proxy::Server {
+                    url: proxy.url.clone(),
+                    except: proxy.no_proxy.clone(),
+                }),
             Some(Proxy::Socks5 { host, port }) => http::Proxy::Server {
                 // h: the proxy resolves names, as it does for the instances.
                 url: crate::secret::Secret::new(format!("socks5h://{}:{port}", bracketed(host))),
@@ -353,19 +371,13 @@ impl Foundation {
 }
 
 impl Reached {
-    /// Removes the SSH users of this run, also after a signal. Gives what went wrong, as
-    /// sentences; empty when all is clean.
+    /// Removes the SSH users of this run, also after a signal, in the time that it leaves.
+    /// Gives what went wrong, as sentences; empty when all is clean.
     pub fn close(&self) -> Vec<String> {
-        self.close_within(CLEANUP_TIME)
-    }
-
-    /// The same within a time.
-    pub fn close_within(&self, time: Duration) -> Vec<String> {
         let Some(access) = &self.access else {
             return Vec::new();
         };
-        let wait = http::Wait::at_most(time);
-        match access.ssh.cleanup(access.parallel, &wait) {
+        match access.ssh.cleanup(access.parallel, &access.patience()) {
             Ok(()) => Vec::new(),
             Err(bosh::Failures(errors)) => errors
                 .iter()
@@ -384,13 +396,12 @@ impl Reached {
         let Some(access) = &self.access else {
             return Vec::new();
         };
-        let wait = http::Wait::at_most(CLEANUP_TIME);
         let removed = bosh::cleanup_leftovers(
             &access.director,
             &access.deployment,
             &access.vms,
             access.parallel,
-            &wait,
+            &access.patience(),
         );
         match removed {
             Ok(()) => Vec::new(),

@@ -19,6 +19,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// `group/id`, for people.
     fn name(&self) -> &str;
 
+    /// Whether it is known to run Windows, where there is no POSIX shell to run anything with.
+    fn is_windows(&self) -> bool {
+        false
+    }
+
     /// Starts a command.
     ///
     /// # Errors

@@ -160,8 +160,6 @@ pub struct Artifact {
 pub struct ArtifactRun {
     /// Plain bytes of chunks that were new.
     pub changed_bytes: u64,
-    /// Sealed bytes that it added.
-    pub stored_bytes: u64,
     /// How long its drain took.
     pub took: Duration,
 }
@@ -289,7 +287,6 @@ pub(crate) mod testing {
                             1_288_490_189,
                             Some(ArtifactRun {
                                 changed_bytes: 12 << 20,
-                                stored_bytes: 8 << 20,
                                 took: Duration::from_millis(5100),
                             }),
                         ),

@@ -23,6 +23,10 @@ pub struct Shutdown(Arc<State>);
 struct State {
     since: Mutex<Option<Instant>>,
     raised: Condvar,
+    /// Raised with this one.
+    parent: Option<Shutdown>,
+    /// Raised from then on.
+    deadline: Option<Instant>,
 }
 
 impl Shutdown {
@@ -36,6 +40,16 @@ impl Shutdown {
         Self::default()
     }
 
+    /// A flag that is raised with this one, or when the time is over.
+    #[must_use]
+    pub fn limited(&self, time: Duration) -> Self {
+        Self(Arc::new(State {
+            parent: Some(self.clone()),
+            deadline: Instant::now().checked_add(time),
+            ..State::default()
+        }))
+    }
+
     /// Raises the flag. A second call changes nothing: guardian repeats SIGTERM each second.
     pub fn raise(&self) {
         let mut since = self.0.since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +61,10 @@ impl Shutdown {
 
     /// Since when it is raised.
     pub fn since(&self) -> Option<Instant> {
-        *self.0.since.lock().unwrap_or_else(PoisonError::into_inner)
+        let own = *self.0.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let parent = self.0.parent.as_ref().and_then(Self::since);
+        let deadline = self.0.deadline.filter(|end| Instant::now() >= *end);
+        [own, parent, deadline].into_iter().flatten().min()
     }
 
     /// Whether it is raised.
@@ -56,6 +73,9 @@ impl Shutdown {
     }
 
     /// `Err(Stopped)` once it is raised.
+    ///
+    /// # Errors
+    /// [`Stopped`].
     pub fn check(&self) -> Result<(), Stopped> {
         if self.is_raised() {
             Err(Stopped)
@@ -64,18 +84,30 @@ impl Shutdown {
         }
     }
 
-    /// Sleeps, or returns `Err(Stopped)` at once when it is raised.
+    /// Sleeps, or returns `Err(Stopped)` soon after it is raised.
+    ///
+    /// # Errors
+    /// [`Stopped`].
     pub fn sleep(&self, time: Duration) -> Result<(), Stopped> {
-        let since = self.0.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, _) = self
-            .0
-            .raised
-            .wait_timeout_while(since, time, |since| since.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        if since.is_some() {
-            Err(Stopped)
-        } else {
-            Ok(())
+        let end = Instant::now().checked_add(time);
+        loop {
+            self.check()?;
+            let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(());
+            }
+            // A parent or a deadline cannot wake a sleeper; it looks by itself.
+            let nap = if self.0.parent.is_some() {
+                left.min(LOOK)
+            } else {
+                left
+            };
+            let since = self.0.since.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(
+                self.0
+                    .raised
+                    .wait_timeout_while(since, nap, |since| since.is_none()),
+            );
         }
     }
 }
@@ -83,6 +115,18 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limited_flag_is_raised_by_time_and_by_its_parent() {
+        let parent = Shutdown::new();
+        let soon = parent.limited(Duration::from_millis(1));
+        assert_eq!(soon.sleep(Duration::from_secs(60)), Err(Stopped));
+        assert!(!parent.is_raised());
+        let late = parent.limited(Duration::from_secs(3600));
+        assert!(!late.is_raised());
+        parent.raise();
+        assert_eq!(late.since(), parent.since());
+    }
 
     #[test]
     fn a_sleeper_wakes_when_the_flag_is_raised() {

@@ -15,6 +15,7 @@ mod connector;
 mod dial;
 mod driver;
 mod handshake;
+mod jumpbox;
 mod keys;
 mod link;
 mod proxy_url;
@@ -40,6 +41,7 @@ pub use self::route::{Route, RouteError, RouteOptions, Stream};
 use self::command::Completion;
 use self::connector::Connector;
 use self::dial::Failure;
+use self::handshake::Known;
 use self::link::Purpose;
 use self::streams::{Start, Title};
 use crate::monitor::Monitor;
@@ -63,7 +65,8 @@ pub struct Settings {
     pub key: Secret,
     /// Which host key is right.
     pub host_key: HostKeyPolicy,
-    /// The limit of one attempt to connect, and of the greeting and login after it.
+    /// The limit of one attempt to connect, of the greeting and login after it, and of a
+    /// server's refusal of all sessions.
     pub connect_timeout: Duration,
     /// How long the peer may send nothing before it is asked whether it lives. After three
     /// unanswered questions the connection is given up.
@@ -120,16 +123,10 @@ impl Session {
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, Error> {
         let session = Self {
-            connector: Connector::new(settings, monitor),
+            connector: Connector::new(settings, monitor, Known::default()),
         };
         session.link(shutdown)?;
         Ok(Arc::new(session))
-    }
-
-    /// Whether the instance runs Windows, by the server's own greeting. Such a one has no
-    /// POSIX shell: nothing can be run there.
-    pub fn is_windows(&self) -> bool {
-        self.connector.is_windows()
     }
 
     fn link(&self, shutdown: &Shutdown) -> Result<Arc<link::Link>, Error> {
@@ -154,6 +151,11 @@ impl Remote for Session {
         &self.connector.settings.name
     }
 
+    /// By the server's own greeting.
+    fn is_windows(&self) -> bool {
+        self.connector.is_windows()
+    }
+
     /// Returns once the server has begun the command, which may have to wait for another to
     /// end. A connection found dead before the server was asked for anything is made anew.
     fn start(&self, command: &Command, shutdown: &Shutdown) -> Result<Running, Error> {
@@ -164,6 +166,11 @@ impl Remote for Session {
         let mut redialled = false;
         loop {
             let link = self.link(shutdown)?;
+            if self.is_windows() {
+                return Err(self.connect_error(format!(
+                    "cannot run `{label}`: the instance runs Windows, where BBR scripts do not exist"
+                )));
+            }
             let completion = Completion::random().map_err(|error| {
                 self.connect_error(format!("the system gave no random bytes: {error}"))
             })?;

@@ -13,6 +13,7 @@
 pub mod copies;
 pub mod directory;
 pub mod memory;
+pub mod patience;
 pub mod retry;
 pub mod s3;
 

@@ -115,7 +115,7 @@ impl<R: Read> TarReader<R> {
         let mut long_link = None;
         let mut pax = Pax::default();
         loop {
-            let mut block = [0; BLOCK as usize];
+            let mut block = [0; 512];
             if !read_block(&mut self.inner, &mut block, head.is_empty())? {
                 return Ok(Err(0));
             }

@@ -123,9 +123,9 @@ impl Visit<'_> {
                 ));
                 continue;
             }
-            for script in &scripts {
-                self.monitor.info(&format!("{name}/{job}/{script}"));
-            }
+            let found: Vec<_> = scripts.iter().map(ToString::to_string).collect();
+            self.monitor
+                .info(&format!("{name}/{job}: {}", found.join(", ")));
             let metadata = match scripts.contains(&Script::Metadata) {
                 true => self.metadata(host, &job)?,
                 false => Metadata::default(),
@@ -158,7 +158,11 @@ impl Visit<'_> {
             .map_err(|error| Error::remote(Phase::Discovery, doing, error))
     }
 
+    /// By its SSH server's greeting, else by bbr's own test.
     fn is_windows(&self, host: &Host) -> Result<bool, Error> {
+        if host.remote.is_windows() {
+            return Ok(true);
+        }
         let output = self.run(
             host,
             "the Windows test",
@@ -270,14 +274,19 @@ fn tell(target: &Target, monitor: &dyn Monitor) {
         let name = instance.name();
         for job in &instance.jobs {
             for direction in [Direction::Backup, Direction::Restore] {
-                for constraint in job.locked_before(direction) {
-                    let release = match constraint.release.as_str() {
-                        "" => String::new(),
-                        release => format!("{release}/"),
-                    };
+                let before: Vec<_> = job
+                    .locked_before(direction)
+                    .iter()
+                    .map(|constraint| match constraint.release.as_str() {
+                        "" => constraint.job.clone(),
+                        release => format!("{release}/{}", constraint.job),
+                    })
+                    .collect();
+                if !before.is_empty() {
                     monitor.info(&format!(
-                        "{name}: at {direction}, {} is locked before {release}{}",
-                        job.name, constraint.job
+                        "{name}: at {direction}, {} is locked before {}",
+                        job.name,
+                        before.join(", ")
                     ));
                 }
             }

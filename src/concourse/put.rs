@@ -25,11 +25,6 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
             bail!("a put neither reads nor checks")
         }
     };
-    if backup.repeated {
-        context
-            .monitor
-            .info("this build has taken this backup before; it is returned");
-    }
     context.monitor.info(text::backup(&backup).trim_end());
     Ok(json!({"version": version::of(&backup.id), "metadata": metadata::of(&backup)}))
 }

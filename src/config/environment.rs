@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::layers::Layer;
 use super::{Invalid, document, model, unknown};
-use crate::operation::settings::Build;
+use crate::operation::settings::{Build, HttpProxy};
+use crate::secret::{Mask, Secret};
 
 /// A copy of the environment.
 #[derive(Clone, Default)]
@@ -70,6 +71,28 @@ impl Environment {
             job: own("BUILD_JOB_NAME"),
             name: own("BUILD_NAME"),
         })
+    }
+
+    /// The proxy for URLs of a scheme: Concourse hands down that of the worker.
+    pub fn http_proxy(&self, scheme: &str) -> Option<HttpProxy> {
+        let lower = format!("{scheme}_proxy");
+        let either = |name: &str| self.get(name).or_else(|| self.get(&name.to_uppercase()));
+        either(&lower).map(|url| HttpProxy {
+            url: Secret::new(url.trim()),
+            no_proxy: either("no_proxy").unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Registers the secrets that a proxy's URL may hold.
+    pub fn register(&self, mask: &Mask) {
+        for scheme in ["http", "https"] {
+            let url = self.http_proxy(scheme).map(|proxy| proxy.url);
+            if let Some((login, _)) = url.as_ref().and_then(|url| url.expose().rsplit_once('@'))
+                && let Some((_, password)) = login.rsplit_once(':')
+            {
+                mask.add(password);
+            }
+        }
     }
 
     /// Whether Concourse shows our output: its tasks have a terminal that is none.
@@ -210,6 +233,19 @@ mod tests {
             environment.layers().unwrap_err().to_string(),
             "LIFEBOAT_FOUNDATON: is not a variable that Lifeboat knows; did you mean LIFEBOAT_FOUNDATION?"
         );
+    }
+
+    #[test]
+    fn a_proxy_belongs_to_a_scheme() {
+        let environment: Environment = [("https_proxy", "http://p:1"), ("NO_PROXY", "a")]
+            .into_iter()
+            .collect();
+        let proxy = environment.http_proxy("https").unwrap();
+        assert_eq!(
+            (proxy.url.expose(), proxy.no_proxy.as_str()),
+            ("http://p:1", "a")
+        );
+        assert!(environment.http_proxy("http").is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The director, the Director's API, and the way to both.
 
+use super::environment::Environment;
 use super::leaf::{Hidden, Span, Text};
 use super::model::{BoshModel, DirectorModel, LimitsModel, Model};
 use super::place::{self, HostPort, ProxyUrl};
@@ -9,7 +10,11 @@ use crate::secret::Secret;
 use crate::store::is_segment;
 
 /// How to reach the components; what they need must be there.
-pub(super) fn of(model: &Model, components: &[Component]) -> Result<Foundation, Fault> {
+pub(super) fn of(
+    model: &Model,
+    components: &[Component],
+    environment: &Environment,
+) -> Result<Foundation, Fault> {
     let needs_director = components.contains(&Component::Director);
     let needs_api = components
         .iter()
@@ -27,7 +32,10 @@ pub(super) fn of(model: &Model, components: &[Component]) -> Result<Foundation, 
         ));
     }
     let bosh = match &model.bosh {
-        Some(bosh) if needs_api.is_some() || speaks_to_api(bosh) => Some(api(bosh, proxy)?),
+        Some(bosh) if needs_api.is_some() || speaks_to_api(bosh) => Some(Bosh {
+            https_proxy: environment.http_proxy("https"),
+            ..api(bosh, proxy)?
+        }),
         _ => None,
     };
     if let (Some(component), None) = (needs_api, &bosh) {
@@ -139,6 +147,7 @@ fn api(model: &BoshModel, proxy: Option<Proxy>) -> Result<Bosh, Fault> {
             .transpose()
             .map_err(|why| Fault::new("bosh.ca_cert", why))?,
         proxy,
+        https_proxy: None,
     })
 }
 
@@ -232,15 +241,17 @@ fn limits(model: &LimitsModel) -> Result<Limits, Fault> {
             .filter(|count| (1..=100).contains(count))
             .ok_or_else(|| Fault::new("limits.parallel", "must be between 1 and 100"))?,
     };
-    let at_least = |span: Option<Span>, seconds: u64, at: &str| match span {
-        Some(Span(time)) if time.as_secs() < seconds => {
-            Err(Fault::new(at, format!("must be at least {seconds}s")))
+    let silence = match model.silence {
+        None => defaults.silence,
+        Some(Span(time)) if time.as_secs() < 10 => {
+            return Err(Fault::new("limits.silence", "must be at least 10s"));
         }
-        span => Ok(span.map(|Span(time)| time)),
+        Some(Span(time)) => time,
     };
     Ok(Limits {
         parallel,
-        script_timeout: at_least(model.script_timeout, 60, "limits.script_timeout")?,
-        silence: at_least(model.silence, 10, "limits.silence")?.unwrap_or(defaults.silence),
+        silence,
+        script_timeout: model.script_timeout.map(|Span(time)| time),
+        ..defaults
     })
 }

@@ -1,12 +1,11 @@
 //! Keys and certificates, checked before anything is done. No message repeats one.
 
-use std::str::FromStr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ssh_key::{Algorithm, PrivateKey, PublicKey};
 
 use crate::operation::settings::WorkerIdentity;
+use crate::repo::seal;
 use crate::secret::Secret;
 
 /// A recovery recipient, without its comment.
@@ -34,9 +33,9 @@ pub(super) fn recipient(text: &str) -> Result<String, &'static str> {
                     "has something behind the age1… recipient; give each its own list item",
                 );
             }
-            age::x25519::Recipient::from_str(word)
-                .map(|recipient| recipient.to_string())
-                .map_err(|_reason_shows_the_text| {
+            seal::Recipients::parse(&[word.to_owned()])
+                .map(|_is_one| word.to_owned())
+                .map_err(|_says_less| {
                     "is not a whole age1… recipient of X25519 kind (mistyped, cut off, or a plugin's)"
                 })
         }
@@ -157,26 +156,14 @@ pub(super) fn recovery_identity(secret: &Secret) -> Result<Secret, &'static str>
     if text.starts_with("age1") || text.starts_with("ssh-") {
         return Err("is a public key; the recovery key's private half belongs here");
     }
-    let mut found = 0_usize;
-    for line in text.lines().map(str::trim) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        if line.starts_with("AGE-PLUGIN-") {
-            return Err(
-                "is a plugin's identity; only AGE-SECRET-KEY-1… and OpenSSH Ed25519 keys open backups",
-            );
-        }
-        if age::x25519::Identity::from_str(line).is_err() {
-            return Err(
-                "is neither an age identity (AGE-SECRET-KEY-1…) nor an OpenSSH Ed25519 private key, or not a whole one",
-            );
-        }
-        found += 1;
+    if text.contains("AGE-PLUGIN-") {
+        return Err(
+            "is a plugin's identity; only AGE-SECRET-KEY-1… and OpenSSH Ed25519 keys open backups",
+        );
     }
-    if found == 0 {
-        return Err("holds no identity");
-    }
+    seal::Identity::parse(secret).map_err(|_says_less| {
+        "is neither an age identity (AGE-SECRET-KEY-1…) nor an OpenSSH Ed25519 private key, or not a whole one"
+    })?;
     Ok(Secret::new(format!("{text}\n")))
 }
 

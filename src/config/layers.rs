@@ -85,7 +85,7 @@ impl Layer {
         let mut depth = 0;
         for step in steps(path) {
             here = here.and_then(|value| match value {
-                Value::Object(map) => map.get(step),
+                Value::Object(map) => map.get(step).filter(|value| !value.is_null()),
                 Value::Array(list) => step.parse::<usize>().ok().and_then(|at| list.get(at)),
                 _ => None,
             });

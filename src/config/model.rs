@@ -103,8 +103,9 @@ pub(crate) struct TasModel {
 #[serde(deny_unknown_fields, expecting = "a map")]
 pub(crate) struct LimitsModel {
     pub(crate) parallel: Option<Count>,
-    pub(crate) script_timeout: Option<Span>,
     pub(crate) silence: Option<Span>,
+    pub(crate) script_timeout: Option<Span>,
+    pub(crate) store_timeout: Option<Span>,
 }
 
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::action::Action;
+use super::environment::Environment;
 use super::leaf::{Flag, Hidden, Text};
 use super::model::{Model, StoreModel};
 use super::{Fault, keys, place};
@@ -14,11 +15,16 @@ use crate::secret::Secret;
 use crate::store::is_segment;
 
 const NEW_CHAIN_EVERY: Duration = Duration::from_secs(30 * 86_400);
+const STORE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The repository's settings, as far as the action needs them.
-pub(super) fn of(model: &Model, action: &Action) -> Result<Repository, Fault> {
+pub(super) fn of(
+    model: &Model,
+    action: &Action,
+    environment: &Environment,
+) -> Result<Repository, Fault> {
     let foundation = foundation(model)?;
-    let stores = stores(model, action)?;
+    let stores = stores(model, action, environment)?;
     let min_copies = min_copies(model, stores.len())?;
     let worker_identity = model
         .worker_identity
@@ -68,6 +74,7 @@ pub(super) fn of(model: &Model, action: &Action) -> Result<Repository, Fault> {
         worker_identity,
         recovery_identity,
         new_chain_every: new_chain_every(model)?,
+        store_timeout: store_timeout(model)?,
     })
 }
 
@@ -98,6 +105,18 @@ fn new_chain_every(model: &Model) -> Result<Duration, Fault> {
         return Err(Fault::new("new_chain_every", "must be between 1h and 366d"));
     }
     Ok(span.0)
+}
+
+fn store_timeout(model: &Model) -> Result<Duration, Fault> {
+    let limits = model.limits.as_ref();
+    match limits.and_then(|limits| limits.store_timeout) {
+        None => Ok(STORE_TIMEOUT),
+        Some(span) if (1..=3600).contains(&span.0.as_secs()) => Ok(span.0),
+        Some(_) => Err(Fault::new(
+            "limits.store_timeout",
+            "must be between 1s and 1h",
+        )),
+    }
 }
 
 fn min_copies(model: &Model, stores: usize) -> Result<usize, Fault> {
@@ -138,7 +157,7 @@ fn each(
     Ok(checked)
 }
 
-fn stores(model: &Model, action: &Action) -> Result<Vec<Store>, Fault> {
+fn stores(model: &Model, action: &Action, environment: &Environment) -> Result<Vec<Store>, Fault> {
     let models = model.stores.as_deref().unwrap_or_default();
     if models.is_empty() && action.needs_stores() {
         return Err(Fault::missing(
@@ -148,7 +167,14 @@ fn stores(model: &Model, action: &Action) -> Result<Vec<Store>, Fault> {
     }
     let mut stores = Vec::new();
     for (at, model) in models.iter().enumerate() {
-        let store = store(model, &format!("stores[{at}]"))?;
+        let mut store = store(model, &format!("stores[{at}]"))?;
+        if let Store::S3(s3) = &mut store {
+            let plain = s3
+                .endpoint
+                .as_ref()
+                .is_some_and(|url| url.starts_with("http://"));
+            s3.proxy = environment.http_proxy(if plain { "http" } else { "https" });
+        }
         for (other, earlier) in stores.iter().enumerate() {
             check_apart(at, &store, other, earlier)?;
         }
@@ -295,6 +321,7 @@ fn s3(model: &StoreModel, at: &str, name: &str, bucket: &str) -> Result<Store, F
         credentials: credentials(model, at)?,
         aws_role_arn: role,
         ca_cert,
+        proxy: None,
         checksums: checksums(model, at)?,
         encryption: encryption(model, at)?,
     })))

@@ -53,6 +53,17 @@ pub struct Bosh {
     pub ca_cert: Option<String>,
     /// The way to the API and to the instances.
     pub proxy: Option<Proxy>,
+    /// The worker's HTTPS proxy, for the API where `proxy` names no other way.
+    pub https_proxy: Option<HttpProxy>,
+}
+
+/// An HTTP proxy, as the worker's environment names it.
+#[derive(Debug, Clone)]
+pub struct HttpProxy {
+    /// Its URL, maybe with a user and a password.
+    pub url: Secret,
+    /// Hosts that it is not for, in the form of `NO_PROXY`.
+    pub no_proxy: String,
 }
 
 /// The way to the Director and to instances.

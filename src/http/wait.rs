@@ -8,11 +8,12 @@ use crate::shutdown::{LOOK, Shutdown, Stopped};
 
 /// How long the caller is ready to wait: until a signal, and maybe until a deadline.
 ///
-/// Work that a signal must not interrupt (cleanup) takes `Wait::until(time)`.
+/// Work that a signal must not interrupt, but hurry (cleanup), takes [`Wait::hurried`].
 #[derive(Clone, Debug)]
 pub struct Wait {
     shutdown: Shutdown,
     deadline: Option<Instant>,
+    hurry: Option<(Shutdown, Duration)>,
 }
 
 impl Wait {
@@ -21,12 +22,20 @@ impl Wait {
         Self {
             shutdown: shutdown.clone(),
             deadline: None,
+            hurry: None,
         }
     }
 
     /// For this long, whatever signal comes.
     pub fn at_most(time: Duration) -> Self {
         Self::unless(&Shutdown::never()).no_longer_than(time)
+    }
+
+    /// The same, but once this flag is raised no longer than `time` after that.
+    #[must_use]
+    pub fn hurried(mut self, flag: &Shutdown, time: Duration) -> Self {
+        self.hurry = Some((flag.clone(), time));
+        self
     }
 
     /// The same, but from now on no longer than `time`.
@@ -47,7 +56,19 @@ impl Wait {
 
     /// Whether the deadline, if any, has passed.
     pub fn is_over(&self) -> bool {
-        self.deadline.is_some_and(|end| Instant::now() >= end)
+        self.ends().is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// When it is over, as far as is known now.
+    fn ends(&self) -> Option<Instant> {
+        let hurried = self
+            .hurry
+            .as_ref()
+            .and_then(|(flag, time)| flag.since()?.checked_add(*time));
+        match (self.deadline, hurried) {
+            (Some(deadline), Some(hurried)) => Some(deadline.min(hurried)),
+            (deadline, hurried) => deadline.or(hurried),
+        }
     }
 
     /// Sleeps, but not beyond the deadline.
@@ -55,7 +76,7 @@ impl Wait {
     /// # Errors
     /// When the flag is raised.
     pub fn pause(&self, time: Duration) -> Result<(), Stopped> {
-        let left = self.deadline.map_or(time, |end| {
+        let left = self.ends().map_or(time, |end| {
             end.saturating_duration_since(Instant::now()).min(time)
         });
         self.shutdown.sleep(left)
@@ -77,7 +98,7 @@ impl Wait {
                         url: request.shown(),
                     };
                 }
-                let left = self.deadline.map_or(LOOK, |end| {
+                let left = self.ends().map_or(LOOK, |end| {
                     end.saturating_duration_since(Instant::now()).min(LOOK)
                 });
                 tokio::time::sleep(left).await;

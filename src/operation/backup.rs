@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
-use super::live::{Live, Plan};
+use super::live::{Live, Plan, Taken};
 use super::settings::{Component, Settings};
 use super::stores::Stores;
 use super::{Context, describe};
@@ -22,6 +22,7 @@ use crate::repo::id::{BackupId, ComponentName};
 use crate::repo::run::{Run, Summary};
 use crate::report;
 use crate::report::failure::Failure;
+use crate::shutdown::{LOOK, Shutdown};
 
 /// How far back a build of ours may have committed: longer than any build runs.
 const BUILD_AGE: Duration = Duration::from_secs(7 * 86_400);
@@ -55,7 +56,11 @@ pub fn backup(
     let foundation = open_foundation(context, settings);
     let live = open_all(context, &foundation, plans, &mark(context, settings)?)?;
     let (summary, problems) = take_all(context, settings, live, &to)?;
-    let backup = commit(context, settings, &stores, &to, summary)?;
+    let mut backup = match commit(context, settings, &stores, &to, summary) {
+        Ok(backup) => backup,
+        Err(error) => return Err(uncommitted(error, problems, components).into()),
+    };
+    describe::add_runs(&mut backup, &problems.runs);
     if problems.errors.is_empty() {
         return Ok(backup);
     }
@@ -70,6 +75,23 @@ pub fn backup(
         mend: Some(mend(components)),
     }
     .into())
+}
+
+/// All is drained, but the commit failed.
+fn uncommitted(error: Error, problems: Problems, components: &[Component]) -> Failure {
+    let clean = problems.errors.is_empty();
+    let mut causes = vec![error];
+    causes.extend(problems.errors);
+    Failure {
+        causes,
+        state: match (clean, problems.may_be_locked.is_empty()) {
+            (true, _) => "every instance is unlocked and clean".into(),
+            (_, true) => "every instance is unlocked".into(),
+            _ => String::new(),
+        },
+        may_be_locked: problems.may_be_locked,
+        mend: (!clean).then(|| mend(components)),
+    }
 }
 
 /// The ways to the foundation.
@@ -143,7 +165,7 @@ fn open_all(
                 live.push(component);
             }
             Err(mut causes) => {
-                causes.extend(close_all(context, live));
+                causes.extend(close_all(live));
                 return Err(Failure {
                     causes,
                     state: "nothing was locked and nothing was stored".into(),
@@ -157,15 +179,37 @@ fn open_all(
     Ok(live)
 }
 
-fn close_all(context: &Context, live: impl IntoIterator<Item = Live>) -> Vec<Error> {
-    live.into_iter()
-        .flat_map(|component| component.close(context))
-        .collect()
+fn close_all(live: impl IntoIterator<Item = Live>) -> Vec<Error> {
+    live.into_iter().flat_map(Live::close).collect()
 }
 
-/// What went wrong around a backup that is complete all the same.
+/// Takes one component. Those that wait need not wait for its unlock scripts after a signal:
+/// the time is short.
+fn take_one(context: &Context, component: Live, waiting: &mut Vec<Live>, to: &Run) -> Taken {
+    let done = Shutdown::new();
+    std::thread::scope(|scope| {
+        let closer = scope.spawn(|| {
+            while !done.is_raised() && context.shutdown.sleep(LOOK).is_ok() {}
+            if context.shutdown.is_raised() {
+                close_all(waiting.drain(..))
+            } else {
+                Vec::new()
+            }
+        });
+        let mut taken = component.take(context, to);
+        done.raise();
+        match closer.join() {
+            Ok(errors) => taken.errors.extend(errors),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        taken
+    })
+}
+
+/// What only the run knows, and what went wrong around a backup that is complete all the same.
 #[derive(Debug, Default)]
 struct Problems {
+    runs: Vec<(String, String, report::ArtifactRun)>,
     errors: Vec<Error>,
     may_be_locked: Vec<String>,
 }
@@ -180,18 +224,23 @@ fn take_all(
     let mut records = Vec::new();
     let mut drained_bytes = 0;
     let mut begun = Vec::new();
-    let mut waiting = live.into_iter();
-    while let Some(component) = waiting.next() {
+    let mut waiting = live;
+    while !waiting.is_empty() {
+        let component = waiting.remove(0);
         begun.push(component.name().to_string());
-        let taken = component.take(context, to);
+        let taken = take_one(context, component, &mut waiting, to);
         problems.errors.extend(taken.errors);
         problems.may_be_locked.extend(taken.may_be_locked);
         drained_bytes += taken.drained_bytes;
         if let Some(record) = taken.record {
+            let runs = taken.runs.into_iter();
+            problems
+                .runs
+                .extend(runs.map(|(artifact, run)| (record.name.to_string(), artifact, run)));
             records.push(record);
             continue;
         }
-        problems.errors.extend(close_all(context, waiting));
+        problems.errors.extend(close_all(waiting));
         let unlocked = problems.may_be_locked.is_empty();
         return Err(Failure {
             causes: problems.errors,
@@ -236,6 +285,8 @@ pub(super) fn begin(
         &*context.clock,
         &*context.monitor,
     )?;
+    // From here on a store that comes back is worth waiting for.
+    stores.patience.stream();
     Ok(run)
 }
 
@@ -293,10 +344,6 @@ pub(super) fn taken_by_this_build(
     };
     catalogue.newest_first(&listing, MOST_OF_BUILD, each, |_, _| {})?;
     Ok(found.map(|(listed, believed)| {
-        context.monitor.info(&format!(
-            "build {} has committed backup {} already; it is returned, nothing is taken again",
-            build.id, listed.id
-        ));
         let copies = stores.copies.names_of(listed.stores);
         let mut backup = describe::backup(&believed, copies, settings.repository.stores.len());
         backup.repeated = true;

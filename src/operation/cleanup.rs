@@ -101,7 +101,7 @@ impl One<'_> {
             }
             self.errors.extend(problems.into_iter().map(Error::msg));
         }
-        self.errors.extend(close(&reached, context));
+        self.errors.extend(close(&reached));
     }
 
     fn clean(&mut self, target: &bbr::Target, id: &str) {

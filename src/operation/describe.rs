@@ -47,6 +47,21 @@ pub(super) fn from_manifest(
     }
 }
 
+/// Adds what only the run that took a backup knows: component, artifact, figures.
+pub(super) fn add_runs(
+    backup: &mut report::Backup,
+    runs: &[(String, String, report::ArtifactRun)],
+) {
+    for component in &mut backup.components {
+        for artifact in &mut component.artifacts {
+            artifact.run = runs
+                .iter()
+                .find(|(of, name, _)| *of == component.name && *name == artifact.name)
+                .map(|(_, _, run)| *run);
+        }
+    }
+}
+
 /// The build that asks, as a manifest records it.
 pub(super) fn build_record(build: &report::Build) -> format::Build {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();

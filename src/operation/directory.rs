@@ -112,7 +112,7 @@ impl Reading<'_> {
             let mut writer = self.run.artifact(self.named(TREE, Form::Tree));
             let (monitor, shutdown) = (&*self.context.monitor, &self.context.shutdown);
             read_tree(directory, &mut writer, self.meter, monitor, shutdown)?;
-            return Ok(vec![writer.finish()?]);
+            return Ok(vec![writer.finish()?.0]);
         }
         names.sort();
         names
@@ -142,7 +142,7 @@ impl Reading<'_> {
         let size = file.metadata()?.len();
         writer.file(&[], size, &mut self.counted(file))?;
         writer.end(0)?;
-        writer.finish()
+        Ok(writer.finish()?.0)
     }
 
     fn tar(&self, path: &Path, name: &str) -> Result<ArtifactRecord> {
@@ -167,7 +167,7 @@ impl Reading<'_> {
                 Ok(entry) => writer.other(&entry.head)?,
                 Err(zeros) => {
                     writer.end(zeros)?;
-                    return writer.finish();
+                    return Ok(writer.finish()?.0);
                 }
             }
         }

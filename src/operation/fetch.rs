@@ -61,6 +61,7 @@ pub fn fetch(
     }
     let fetcher = stores.fetcher();
     let keys = fetcher.keys(manifest, &identity)?;
+    stores.patience.stream();
     let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
     let wanted = wanted(manifest, selection)?;
     let mut fetch = Fetch {

@@ -1,9 +1,9 @@
 //! New keys: a worker identity and a recovery key.
 
-use anyhow::{Context as _, Result};
-use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::{LineEnding, PrivateKey};
+use anyhow::{Result, anyhow};
 
+use crate::repo::seal::Opener;
+use crate::repo::sign::WorkerIdentity;
 use crate::secret::Secret;
 
 /// A worker identity and a recovery key, both new.
@@ -24,24 +24,14 @@ pub struct Keys {
 /// # Errors
 /// When the random source fails.
 pub fn generate(comment: &str) -> Result<Keys> {
-    let mut seed = zeroize::Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *seed)
-        .map_err(|error| anyhow::anyhow!("no random bytes from the system: {error}"))?;
-    let pair = KeypairData::from(Ed25519Keypair::from_seed(&seed));
-    let worker = PrivateKey::new(pair, comment).context("no worker identity")?;
-    let text = worker
-        .to_openssh(LineEnding::LF)
-        .context("the worker identity cannot be written")?;
-    let recovery = age::x25519::Identity::generate();
+    let failed = |why| anyhow!("no worker identity could be made: {why}");
+    let worker_identity = WorkerIdentity::generate(comment).map_err(failed)?;
+    let worker = WorkerIdentity::parse(&worker_identity).map_err(failed)?;
+    let recovery = Opener::generate();
     Ok(Keys {
-        worker_identity: Secret::new(text.as_str()),
-        worker_public: worker
-            .public_key()
-            .to_openssh()
-            .context("the worker's public key cannot be written")?,
-        recovery_identity: Secret::new(age::secrecy::ExposeSecret::expose_secret(
-            &recovery.to_string(),
-        )),
-        recovery_recipient: recovery.to_public().to_string(),
+        worker_identity,
+        worker_public: format!("{} {comment}", worker.public()),
+        recovery_identity: recovery.secret(),
+        recovery_recipient: recovery.recipient(),
     })
 }

@@ -17,14 +17,12 @@ use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord, PhaseRecord}
 use crate::repo::id::ComponentName;
 use crate::repo::run::Run;
 use crate::repo::writer::ArtifactName;
+use crate::report::{ArtifactRun, units};
 use crate::store::is_segment;
 
 /// Artifacts drained side by side. Each holds up to a pack and a cutting buffer, 16 MiB
 /// together, and one is enough to fill a link.
 const DRAINS: usize = 4;
-/// Concourse kills 10 s after the signal; what is not done half a second earlier is left to
-/// cleanup.
-const SIGNAL_TIME: Duration = Duration::from_millis(9500);
 /// The deployment manifest's name in bbr's layout.
 const MANIFEST: &str = "manifest.yml";
 
@@ -48,11 +46,16 @@ pub(super) struct Live {
     started: SystemTime,
 }
 
+/// One artifact's drain.
+type Drain = Result<(ArtifactRecord, ArtifactRun)>;
+
 /// How a component ended.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     /// The component, when all of it is on its way to the stores.
     pub(super) record: Option<ComponentRecord>,
+    /// What only this run knows of each artifact, by its name.
+    pub(super) runs: Vec<(String, ArtifactRun)>,
     /// Bytes drained.
     pub(super) drained_bytes: u64,
     /// The first cause first.
@@ -89,7 +92,7 @@ impl Live {
             }),
             Err(mut errors) => {
                 errors = errors.into_iter().map(named).collect();
-                errors.extend(close(&reached, context).into_iter().map(named));
+                errors.extend(close(&reached).into_iter().map(named));
                 Err(errors)
             }
         }
@@ -117,8 +120,8 @@ impl Live {
     }
 
     /// Removes the SSH users; for a component that is not taken.
-    pub(super) fn close(self, context: &Context) -> Vec<Error> {
-        close(&self.reached, context)
+    pub(super) fn close(self) -> Vec<Error> {
+        close(&self.reached)
     }
 
     /// Takes the component: lock, backup, unlock, drain, clean. Whatever happens, what was
@@ -144,8 +147,13 @@ impl Live {
             }
         }
         let begin = Instant::now();
-        if shutdown.is_raised() {
-            let signal = shutdown.since().unwrap_or(begin);
+        if !shutdown.is_raised()
+            && let Err(errors) = self.run.finish(shutdown)
+        {
+            taken.errors.extend(listed(errors));
+        }
+        // A signal may have come while cleaning; what is clean by now stays as it is.
+        if let Some(signal) = shutdown.since() {
             let aborted = self.run.abort(signal, monitor);
             taken.may_be_locked = aborted.maybe_locked;
             if aborted.out_of_order {
@@ -165,12 +173,9 @@ impl Live {
                 .errors
                 .extend(aborted.errors.into_iter().map(Error::from));
         } else {
-            if let Err(errors) = self.run.finish(shutdown) {
-                taken.errors.extend(listed(errors));
-            }
             taken.may_be_locked = self.run.locked_instances();
         }
-        taken.errors.extend(close(&self.reached, context));
+        taken.errors.extend(close(&self.reached));
         if let Some(record) = &mut taken.record {
             record.phases.push(phase("cleanup", begin.elapsed()));
             record.finished = clock::rfc3339(context.clock.now());
@@ -274,7 +279,7 @@ impl Live {
         let artifacts = self.run.artifacts();
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
-        let results: Mutex<Vec<(usize, Result<(ArtifactRecord, u64)>)>> = Mutex::default();
+        let results: Mutex<Vec<(usize, Drain)>> = Mutex::default();
         std::thread::scope(|scope| {
             for _ in 0..DRAINS.min(artifacts.len()) {
                 scope.spawn(|| {
@@ -305,8 +310,9 @@ impl Live {
         let (mut records, mut errors) = (Vec::new(), Vec::new());
         for (_, result) in results {
             match result {
-                Ok((record, bytes)) => {
-                    taken.drained_bytes += bytes;
+                Ok((record, run)) => {
+                    taken.drained_bytes += record.bytes;
+                    taken.runs.push((record.name.clone(), run));
                     records.push(record);
                 }
                 Err(error) => errors.push(error),
@@ -338,7 +344,7 @@ impl Live {
         context: &Context,
         to: &Run,
         artifact: &bbr::Artifact,
-    ) -> Result<(ArtifactRecord, u64)> {
+    ) -> Result<(ArtifactRecord, ArtifactRun)> {
         let name = &artifact.place.file_name;
         let begin = Instant::now();
         let meter = context.monitor.meter(&format!("drain {name}"), None);
@@ -357,15 +363,19 @@ impl Live {
         );
         meter.finish();
         let drained = drained?;
-        let bytes = drained.bytes;
-        let record = writer.finish()?;
+        let (record, changed_bytes) = writer.finish()?;
+        let run = ArtifactRun {
+            changed_bytes,
+            took: begin.elapsed(),
+        };
         context.monitor.info(&format!(
-            "{}: drained {name} from {}: {} files, {} bytes in {}",
+            "{}: drained {name} from {}: {} files, {} ({} changed) in {}",
             self.plan.name,
             artifact.instance,
-            record.files,
-            record.bytes,
-            clock::spoken(begin.elapsed())
+            units::count(record.files),
+            units::bytes(record.bytes),
+            units::bytes(changed_bytes),
+            clock::spoken(run.took)
         ));
         if drained.unrestorable.count > 0 {
             context.monitor.warn(&format!(
@@ -374,7 +384,7 @@ impl Live {
                 drained.unrestorable.examples.join(", ")
             ));
         }
-        Ok((record, bytes))
+        Ok((record, run))
     }
 
     fn manifest(&self, to: &Run) -> Result<Option<ArtifactRecord>> {
@@ -394,7 +404,7 @@ impl Live {
         });
         writer.file(&[], text.len() as u64, &mut text.as_bytes())?;
         writer.end(0)?;
-        writer.finish().map(Some)
+        Ok(Some(writer.finish()?.0))
     }
 
     fn record(&self, context: &Context, artifacts: Vec<ArtifactRecord>) -> ComponentRecord {
@@ -468,13 +478,9 @@ pub(super) fn listed(errors: bbr::Errors) -> Vec<Error> {
     errors.into_list().into_iter().map(Error::from).collect()
 }
 
-/// Removes SSH users, in the time that a signal leaves.
-pub(super) fn close(reached: &Reached, context: &Context) -> Vec<Error> {
-    let problems = match context.shutdown.since() {
-        None => reached.close(),
-        Some(signal) => reached.close_within(SIGNAL_TIME.saturating_sub(signal.elapsed())),
-    };
-    problems.into_iter().map(Error::msg).collect()
+/// Removes SSH users.
+pub(super) fn close(reached: &Reached) -> Vec<Error> {
+    reached.close().into_iter().map(Error::msg).collect()
 }
 
 fn bbr_name(kind: &bbr::PlaceKind) -> BbrName {

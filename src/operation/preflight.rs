@@ -28,7 +28,7 @@ pub fn pre_backup_check(
                     what: name.clone(),
                     why: live.summary(),
                 });
-                live.close(context)
+                live.close()
             }
             Err(errors) => errors,
         };

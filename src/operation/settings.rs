@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::foundation::{Bosh, Director, Limits, Proxy, Settings as Foundation};
+pub use crate::foundation::{Bosh, Director, HttpProxy, Limits, Proxy, Settings as Foundation};
 pub use crate::report::Build;
 use crate::secret::Secret;
 
@@ -38,6 +38,9 @@ pub struct Repository {
     pub recovery_identity: Option<Secret>,
     /// A chain older than this is not continued.
     pub new_chain_every: Duration,
+    /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
+    /// a look waits no longer than 20 s.
+    pub store_timeout: Duration,
 }
 
 /// One unencrypted OpenSSH Ed25519 key.
@@ -94,6 +97,8 @@ pub struct S3 {
     pub aws_role_arn: Option<String>,
     /// PEM certificates that replace the system's roots.
     pub ca_cert: Option<String>,
+    /// The worker's HTTP proxy.
+    pub proxy: Option<HttpProxy>,
     /// What is sent along to detect damage on the way.
     pub checksums: Checksums,
     /// What the server is asked to encrypt with.
@@ -192,12 +197,9 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// Whether a text is a backup's id: `YYYYMMDDTHHMMSSZ-` and 8 lower-case hex digits.
+/// Whether a text is a backup's id.
 pub fn is_backup_id(text: &str) -> bool {
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    text.split_once('-').is_some_and(|(time, random)| {
-        crate::clock::parse_compact(time).is_some() && random.len() == 8 && random.bytes().all(hex)
-    })
+    crate::repo::id::BackupId::parse(text).is_ok()
 }
 
 /// What of a backup is wanted.

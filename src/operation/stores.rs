@@ -19,8 +19,9 @@ use crate::repo::sign::{Signers, WorkerIdentity};
 use crate::store::Store;
 use crate::store::copies::Copies;
 use crate::store::directory::{Directory, DirectorySettings};
+use crate::store::patience::Patience;
 use crate::store::retry::{Retry, RetrySettings};
-use crate::store::s3::{S3Checksum, S3Credentials, S3Role, S3Settings};
+use crate::store::s3::{S3Checksum, S3Credentials, S3Proxy, S3Role, S3Settings};
 
 /// Threads that speak to stores: they wait far more than they work.
 const THREADS: usize = 2;
@@ -33,6 +34,8 @@ pub(super) struct Stores {
     pub(super) copies: Arc<Copies>,
     pub(super) bridge: Bridge,
     pub(super) foundation: Foundation,
+    /// As that of a look, until artifacts stream.
+    pub(super) patience: Patience,
     signers: Signers,
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -48,6 +51,7 @@ impl Stores {
             .enable_all()
             .build()
             .context("no threads to speak to stores with")?;
+        let patience = Patience::new(repository.store_timeout);
         let mut stores = Vec::new();
         for place in &repository.stores {
             let store: Arc<dyn Store> = match place {
@@ -58,11 +62,12 @@ impl Stores {
                     },
                     Arc::clone(&context.clock),
                 )),
-                Place::S3(s3) => s3_store(&runtime, s3)?,
+                Place::S3(s3) => s3_store(&runtime, s3, &patience)?,
             };
             stores.push(Arc::new(Retry::new(
                 store,
                 RetrySettings::default(),
+                patience.clone(),
                 Arc::clone(&context.monitor),
                 context.shutdown.clone(),
             )) as Arc<dyn Store>);
@@ -76,6 +81,7 @@ impl Stores {
             copies: Arc::new(copies),
             bridge: Bridge::new(runtime.handle().clone(), context.shutdown.clone()),
             foundation,
+            patience,
             signers,
             runtime: Some(runtime),
         })
@@ -182,13 +188,22 @@ fn worker(settings: &Settings) -> Result<Option<WorkerIdentity>> {
 }
 
 /// Also checks what only the S3 client knows, such as the CA.
-fn s3_store(runtime: &tokio::runtime::Runtime, s3: &S3) -> Result<Arc<dyn Store>> {
+fn s3_store(
+    runtime: &tokio::runtime::Runtime,
+    s3: &S3,
+    patience: &Patience,
+) -> Result<Arc<dyn Store>> {
     let mut settings = S3Settings::new(&s3.name, &s3.bucket);
+    settings.patience = patience.clone();
     settings.prefix.clone_from(&s3.prefix);
     settings.region.clone_from(&s3.region);
     settings.endpoint.clone_from(&s3.endpoint);
     settings.use_path_style = s3.use_path_style;
     settings.ca_cert.clone_from(&s3.ca_cert);
+    settings.proxy = s3.proxy.as_ref().map(|proxy| S3Proxy {
+        url: proxy.url.clone(),
+        no_proxy: proxy.no_proxy.clone(),
+    });
     settings.credentials = match &s3.credentials {
         Credentials::Keys {
             access_key_id,

@@ -176,11 +176,12 @@ impl Pipeline {
         lock(&self.shared.known).insert(plain, Known::Stored(name, length));
     }
 
-    /// Takes a chunk; `pending` will know its name. Waits while too much is on its way.
+    /// Takes a chunk; `pending` will know its name. Waits while too much is on its way. Gives
+    /// whether the bytes are new to the repository.
     ///
     /// # Errors
     /// When a store failed for good, or a signal came.
-    pub fn add(&self, plain: Vec<u8>, pending: &Arc<Pending>) -> Result<(), Error> {
+    pub fn add(&self, plain: Vec<u8>, pending: &Arc<Pending>) -> Result<bool, Error> {
         let digest = Digest::of(&plain);
         match lock(&self.shared.known).entry(digest) {
             std::collections::hash_map::Entry::Occupied(known) => {
@@ -190,7 +191,7 @@ impl Pipeline {
                     }
                     Known::Pending(other) => pending.set(State::Same(Arc::clone(other))),
                 }
-                return Ok(());
+                return Ok(false);
             }
             std::collections::hash_map::Entry::Vacant(unknown) => {
                 unknown.insert(Known::Pending(Arc::clone(pending)));
@@ -215,9 +216,10 @@ impl Pipeline {
             .expect("the queue is closed by drop alone");
         queue
             .send(job)
-            .map_err(|_: std::sync::mpsc::SendError<Job>| {
+            .map_err(|_says_no_more: std::sync::mpsc::SendError<Job>| {
                 Error::Other("the sealing threads are gone".into())
-            })
+            })?;
+        Ok(true)
     }
 
     /// Seals and stores a root or a page; gives its name.

@@ -92,7 +92,8 @@ impl Run {
                     chain.record.id
                 ));
                 for (place, name) in copies.names().enumerate() {
-                    if listing.answered.contains(place) && !stores.contains(place) {
+                    // Also where a listing failed: what is not known to be there is not.
+                    if !stores.contains(place) {
                         copies
                             .exclude_from_commit(name, &format!("it lacks the base, backup {id}"));
                     }

@@ -77,7 +77,7 @@ fn recipient(text: &str) -> Result<Box<dyn age::Recipient + Send>, String> {
     if text.starts_with("ssh-ed25519 ") {
         return age::ssh::Recipient::from_str(text)
             .map(|recipient| Box::new(recipient) as _)
-            .map_err(|_: age::ssh::ParseRecipientKeyError| {
+            .map_err(|_says_no_more: age::ssh::ParseRecipientKeyError| {
                 "is not an ssh-ed25519 public key".into()
             });
     }
@@ -195,7 +195,9 @@ impl Opener {
         let identity = if upper { text } else { "" };
         age::x25519::Identity::from_str(identity)
             .map(Self)
-            .map_err(|_: &str| Error::Key("a chain key is not an AGE-SECRET-KEY-1 identity".into()))
+            .map_err(|_says_no_more: &str| {
+                Error::Key("a chain key is not an AGE-SECRET-KEY-1 identity".into())
+            })
     }
 
     /// `AGE-SECRET-KEY-1…`.
@@ -261,7 +263,7 @@ impl Identity {
         let text = secret.expose();
         if text.contains("PRIVATE KEY-----") {
             let identity = age::ssh::Identity::from_buffer(text.as_bytes(), None)
-                .map_err(|_: std::io::Error| "is not a whole OpenSSH private key")?;
+                .map_err(|_says_no_more: std::io::Error| "is not a whole OpenSSH private key")?;
             return match identity {
                 age::ssh::Identity::Unencrypted(_) => Ok(Self(vec![std::sync::Arc::new(identity)])),
                 age::ssh::Identity::Encrypted(_) => Err(
@@ -278,7 +280,7 @@ impl Identity {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let identity = age::x25519::Identity::from_str(line).map_err(|_: &str| {
+            let identity = age::x25519::Identity::from_str(line).map_err(|_says_no_more: &str| {
                 if line.starts_with("age1") {
                     "is a public key; the identity begins with AGE-SECRET-KEY-1"
                 } else {

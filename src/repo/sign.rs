@@ -33,9 +33,10 @@ impl WorkerIdentity {
         }
         // OpenSSH's own files end with a newline, which a template may have cut off.
         let whole = Secret::new(format!("{text}\n"));
-        let key = PrivateKey::from_openssh(whole.expose()).map_err(|_: ssh_key::Error| {
-            "is not a whole OpenSSH private key; mind its line breaks".to_owned()
-        })?;
+        let key =
+            PrivateKey::from_openssh(whole.expose()).map_err(|_says_no_more: ssh_key::Error| {
+                "is not a whole OpenSSH private key; mind its line breaks".to_owned()
+            })?;
         if key.is_encrypted() {
             return Err("is protected by a passphrase, which a pipeline cannot type; take it off with `ssh-keygen -p`".into());
         }
@@ -120,9 +121,10 @@ impl Signers {
                     "[{at}] is a private key; list public halves (ssh-ed25519 …)"
                 ));
             }
-            let key = PublicKey::from_openssh(text.trim()).map_err(|_: ssh_key::Error| {
-                format!("[{at}] is not an SSH public key (ssh-ed25519 AAAA…)")
-            })?;
+            let key =
+                PublicKey::from_openssh(text.trim()).map_err(|_says_no_more: ssh_key::Error| {
+                    format!("[{at}] is not an SSH public key (ssh-ed25519 AAAA…)")
+                })?;
             if key.algorithm() != Algorithm::Ed25519 {
                 return Err(format!(
                     "[{at}] is a {} key; workers sign with ssh-ed25519",

@@ -43,6 +43,7 @@ pub struct ArtifactWriter {
     file_count: u64,
     other_count: u64,
     bytes: u64,
+    new_bytes: u64,
     zeros: u64,
 }
 
@@ -66,15 +67,17 @@ impl ArtifactWriter {
             file_count: 0,
             other_count: 0,
             bytes: 0,
+            new_bytes: 0,
             zeros: 0,
         }
     }
 
-    /// Writes the root: from here on a manifest may name the artifact.
+    /// Writes the root: from here on a manifest may name the artifact. Also gives the plain
+    /// bytes of the chunks that were new.
     ///
     /// # Errors
     /// When something cannot be stored.
-    pub fn finish(mut self) -> anyhow::Result<ArtifactRecord> {
+    pub fn finish(mut self) -> anyhow::Result<(ArtifactRecord, u64)> {
         self.keep_last()?;
         self.send_pack()?;
         let mut pages = self.files.finish(&self.pipeline)?;
@@ -90,13 +93,14 @@ impl ArtifactWriter {
             zeros: self.zeros,
             bbr: self.name.bbr,
         };
-        Ok(ArtifactRecord {
+        let record = ArtifactRecord {
             name: self.name.name,
             form: self.name.form,
             root: self.pipeline.add_index(&root_lines(&head, &pages))?,
             files: self.file_count,
             bytes: self.bytes,
-        })
+        };
+        Ok((record, self.new_bytes))
     }
 
     fn take(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
@@ -126,7 +130,10 @@ impl ArtifactWriter {
                     offset: 0,
                     length: u32::try_from(plain.len())?,
                 });
-                self.pipeline.add(plain, &pending)?;
+                let length = plain.len() as u64;
+                if self.pipeline.add(plain, &pending)? {
+                    self.new_bytes += length;
+                }
             }
         }
         anyhow::ensure!(
@@ -158,7 +165,11 @@ impl ArtifactWriter {
         if pack.plain.is_empty() {
             return Ok(());
         }
-        self.pipeline.add(pack.plain, &pack.chunk)
+        let length = pack.plain.len() as u64;
+        if self.pipeline.add(pack.plain, &pack.chunk)? {
+            self.new_bytes += length;
+        }
+        Ok(())
     }
 
     fn keep_last(&mut self) -> Result<(), Error> {

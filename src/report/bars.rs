@@ -1,12 +1,14 @@
 //! A monitor for a terminal: lines scroll by, running meters stay below them as bars.
 
+use std::fmt::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::console::{Look, line};
+use super::units;
 use crate::clock::{self, Clock};
 use crate::monitor::{Level, Meter, Monitor};
 use crate::secret::Mask;
@@ -84,11 +86,26 @@ impl Monitor for Bars {
 
 fn style(known: bool) -> ProgressStyle {
     let template = if known {
-        "  {msg:32!} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} {binary_bytes_per_sec:>12} {eta:>4} left"
+        "  {msg:32!} {bar:24} {percent:>3} % {done:>9} of {whole:9} {pace:>11} {eta:>4} left"
     } else {
-        "  {msg:32!} {spinner} {binary_bytes:>10} {binary_bytes_per_sec:>12}"
+        "  {msg:32!} {spinner} {done:>9} {pace:>11}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("done", |state: &ProgressState, out: &mut dyn Write| {
+            put(out, &units::bytes(state.pos()));
+        })
+        .with_key("whole", |state: &ProgressState, out: &mut dyn Write| {
+            put(out, &units::bytes(state.len().unwrap_or_default()));
+        })
+        .with_key("pace", |state: &ProgressState, out: &mut dyn Write| {
+            put(out, &units::rate(state.pos(), state.elapsed()));
+        })
+}
+
+/// Writing to a text cannot fail.
+fn put(out: &mut dyn Write, text: &str) {
+    out.write_str(text).unwrap_or_default();
 }
 
 impl Running {

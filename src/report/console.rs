@@ -197,7 +197,10 @@ pub(super) fn line(time: &str, level: Level, text: &str, colour: bool) -> String
     let first = rows.next().unwrap_or_default();
     let mut line = format!("{time} {on}{name} {first}{off}\n");
     for row in rows {
-        line.push_str(&format!("               {on}{row}{off}\n"));
+        if !row.is_empty() {
+            line.push_str(&format!("               {on}{row}{off}"));
+        }
+        line.push('\n');
     }
     line
 }

@@ -6,17 +6,21 @@ use super::units::{bytes, count};
 use super::{Backup, Cleanup, Component, Fetched, Listing, Precheck};
 use crate::clock::{self, spoken};
 
-/// The closing summary of a backup, or what `show` prints.
+/// The closing summary of a backup, or what `show` prints. What only the run knew of each
+/// artifact is missing from an old backup, and so are its columns.
 pub fn backup(backup: &Backup) -> String {
-    let mut table = Table::new(&[
+    let artifacts = backup.components.iter().flat_map(|part| &part.artifacts);
+    let fresh = artifacts.clone().any(|artifact| artifact.run.is_some());
+    let mut columns = vec![
         ("component", Side::Left),
         ("artifact", Side::Left),
         ("files", Side::Right),
         ("size", Side::Right),
-        ("changed", Side::Right),
-        ("stored", Side::Right),
-        ("time", Side::Right),
-    ]);
+    ];
+    if fresh {
+        columns.extend(["changed", "time"].map(|name| (name, Side::Right)));
+    }
+    let mut table = Table::new(&columns);
     let none = || "-".to_owned();
     for component in &backup.components {
         for (at, artifact) in component.artifacts.iter().enumerate() {
@@ -29,16 +33,11 @@ pub fn backup(backup: &Backup) -> String {
                 artifact
                     .run
                     .map_or_else(none, |run| bytes(run.changed_bytes)),
-                artifact
-                    .run
-                    .map_or_else(none, |run| bytes(run.stored_bytes)),
                 artifact.run.map_or_else(none, |run| spoken(run.took)),
             ]);
         }
         if component.artifacts.is_empty() {
-            let mut row = vec![component.name.clone(), "(nothing to keep)".to_owned()];
-            row.resize(7, String::new());
-            table.row(row);
+            table.row(vec![component.name.clone(), "(nothing to keep)".to_owned()]);
         }
     }
     table.row(vec![
@@ -47,10 +46,14 @@ pub fn backup(backup: &Backup) -> String {
         count(backup.files()),
         bytes(backup.bytes()),
         bytes(backup.changed_bytes),
-        bytes(backup.stored_bytes),
         spoken(backup.duration()),
     ]);
-    let facts = facts(backup);
+    let mut facts = facts(backup);
+    let ran = backup
+        .components
+        .iter()
+        .filter(|part| !part.phases.is_empty());
+    facts.extend(ran.map(|part| (format!("phases of {}", part.name), phases(part))));
     let heading = format!("backup {} of {}", backup.id, backup.foundation);
     format!("{heading}\n\n{}\n{}", table.render(), pairs(&facts))
 }
@@ -206,7 +209,7 @@ pub fn fetched(fetched: &Fetched) -> String {
 }
 
 /// `drain 3 min 04 s, cleanup 1.0 s`, of all phases that ran.
-pub fn phases(component: &Component) -> String {
+fn phases(component: &Component) -> String {
     let parts: Vec<String> = component
         .phases
         .iter()
@@ -283,25 +286,26 @@ mod tests {
             "\
 backup 20261122T010203Z-7f3a09bc of prod-east
 
-component  artifact                   files     size  changed   stored        time
-director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB  8.0 MiB       5.1 s
-           bosh-0-postgres.tar            3   52 KiB        -        -           -
-tas        mysql-0-mysql-restore.tar      1   32 KiB        -        -           -
-total                                 1,316  1.2 GiB   12 MiB  8.0 MiB  1 min 04 s
+component  artifact                   files     size  changed        time
+director   bosh-0-blobstore.tar       1,312  1.2 GiB   12 MiB       5.1 s
+           bosh-0-postgres.tar            3   52 KiB        -           -
+tas        mysql-0-mysql-restore.tar      1   32 KiB        -           -
+total                                 1,316  1.2 GiB   12 MiB  1 min 04 s
 
-finished         2026-11-22T01:02:03Z
-components       director, tas
-api unavailable  director 5.0 s (lock 1.0 s, backup 3.0 s, unlock 1.0 s)
-drained          1.2 GiB
-changed          12 MiB
-stored           8.0 MiB in 41 objects
-copies           2 of 2 (dc2, nas)
-base             20261121T010203Z-00000000
-chain            5f2c9a1e0b7d4c38
-signed by        ssh-ed25519 AAAA
-duration         1 min 04 s
-release          lifeboat 0.1.0
-build            main/backup/nightly #7
+finished            2026-11-22T01:02:03Z
+components          director, tas
+api unavailable     director 5.0 s (lock 1.0 s, backup 3.0 s, unlock 1.0 s)
+drained             1.2 GiB
+changed             12 MiB
+stored              8.0 MiB in 41 objects
+copies              2 of 2 (dc2, nas)
+base                20261121T010203Z-00000000
+chain               5f2c9a1e0b7d4c38
+signed by           ssh-ed25519 AAAA
+duration            1 min 04 s
+release             lifeboat 0.1.0
+build               main/backup/nightly #7
+phases of director  check 9.0 s, lock 1.0 s, backup 3.0 s, unlock 1.0 s
 "
         );
     }

@@ -6,13 +6,14 @@
 //! not read, its window stays closed, and the remote side stops; no other channel notices.
 //!
 //! What libssh2 asks of its user in non-blocking mode, and where it is heeded:
-//! - a write that said "not now" is repeated with the same bytes ([`Conduit::write`]);
+//! - a write that said "not now" is repeated with the same bytes ([`Conduit::write_once`]);
 //! - end-of-file and window messages are built on libssh2's stack and could never be finished
-//!   when sent half, so nothing is sent while the socket has no room ([`Wire::has_room`]);
-//! - reading any stream takes in what has arrived for all channels, which is wanted; window
-//!   space is given back only for bytes that were read out;
-//! - a `close` that said yes only means "sent"; the exit status is there after `wait_close`,
-//!   which is therefore called first;
+//!   when sent half, so nothing is begun while the socket has no room ([`Wire::has_room`]);
+//! - any reading call takes in what has arrived for *all* channels, so that the socket falls
+//!   silent although another channel has something to do. Hence the order of a turn (see
+//!   `driver`): the reading happens first, then [`Conduit::step`] acts only on what it can see
+//!   without reading, and whenever a step called something that may have read, there is
+//!   another turn before the thread sleeps;
 //! - dropping a channel that is not closed would leave a half-sent message behind, so it is
 //!   kept until `close` is through.
 
@@ -34,6 +35,10 @@ use super::wire::{Buffer, Dead, Wire};
 /// Writes of at most 32 kB per turn, so that one upload does not hold up the others.
 const WRITES_PER_TURN: usize = 4;
 
+/// How often a channel that ended without a completion mark is asked whether the server has
+/// said why; its answer makes nothing readable.
+const VERDICT_LOOK: Duration = Duration::from_millis(20);
+
 enum Stage {
     /// The request is on its way.
     Asking {
@@ -41,7 +46,9 @@ enum Stage {
         asked: bool,
     },
     Running,
-    /// No more bytes; the two sides say goodbye.
+    /// It ended without a mark; the server's goodbye will tell more.
+    Judging,
+    /// The end is told; the two sides say goodbye.
     Closing,
     /// It can be dropped.
     Over,
@@ -60,6 +67,8 @@ pub(super) struct Conduit {
     input_eof_sent: bool,
     write_repeats: bool,
     output: Buffer,
+    /// How much libssh2 held of it when it had to wait.
+    output_queued: u32,
     /// Whether anyone takes the output.
     output_wanted: bool,
     stderr: Tail,
@@ -101,6 +110,7 @@ impl Conduit {
             input_eof_sent: false,
             write_repeats: false,
             output: Buffer::new(),
+            output_queued: 0,
             output_wanted: true,
             stderr,
             silence,
@@ -108,27 +118,34 @@ impl Conduit {
         }
     }
 
-    pub(super) fn is_command(&self) -> bool {
-        self.is_command
+    /// Whether it uses one of the sessions that a server grants.
+    pub(super) fn is_command_at_work(&self) -> bool {
+        self.is_command && !matches!(self.stage, Stage::Closing | Stage::Over)
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.stage, Stage::Asking { .. })
     }
 
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over)
     }
 
-    /// Whether its steps read from the connection.
+    /// Whether [`Conduit::pump`] reads from the connection.
     pub(super) fn pumps(&self) -> bool {
-        match self.stage {
-            Stage::Asking { .. } | Stage::Closing => true,
-            Stage::Running => !self.channel.eof(),
-            Stage::Over => false,
-        }
+        matches!(self.stage, Stage::Running) && !self.channel.eof()
+    }
+
+    /// Whether [`Conduit::say_goodbye`] reads from the connection.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.stage, Stage::Judging | Stage::Closing)
     }
 
     /// When it must be looked at even though nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Running if self.output.is_empty() => Some(self.sign_of_life + self.silence?),
+            Stage::Judging => Some(Instant::now() + VERDICT_LOOK),
             _ => None,
         }
     }
@@ -163,75 +180,97 @@ impl Conduit {
         self.endpoint = None;
     }
 
-    /// Moves what can be moved; whether anything was.
-    pub(super) fn step(&mut self, wire: &Wire) -> Result<bool, Dead> {
-        match &mut self.stage {
-            Stage::Asking { line, asked } => {
-                if !*asked && self.task.is_abandoned() {
-                    self.endpoint = None;
-                    self.stage = Stage::Closing;
-                    return Ok(true);
-                }
-                if !*asked && !wire.has_room() {
-                    return Ok(false);
-                }
-                *asked = true;
-                let answer = self.channel.exec(line);
-                wire.sent();
-                match answer {
-                    Ok(()) => {
-                        self.task.started();
-                        self.sign_of_life = Instant::now();
-                        self.stage = Stage::Running;
-                    }
-                    Err(error) if would_block(&error) => return Ok(false),
-                    Err(error) if number(&error) == code::CHANNEL_REQUEST_DENIED => {
-                        self.finish(End::Refused(
-                            "the SSH server refused to run a command; check that the user may \
-                             run any (ForceCommand, restricted keys)"
-                                .to_owned(),
-                        ));
-                        self.stage = Stage::Closing;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                Ok(true)
+    /// Sends the command, and takes the server's answer; reads. Whether it is through.
+    pub(super) fn ask(&mut self, wire: &Wire) -> Result<bool, Dead> {
+        let Stage::Asking { line, asked } = &mut self.stage else {
+            return Ok(false);
+        };
+        if !*asked && self.task.is_abandoned() {
+            self.endpoint = None;
+            self.stage = Stage::Closing;
+            return Ok(true);
+        }
+        if !wire.has_room() {
+            return Ok(false);
+        }
+        *asked = true;
+        let answer = self.channel.exec(line);
+        wire.sent();
+        match answer {
+            Ok(()) => {
+                self.task.started();
+                self.sign_of_life = Instant::now();
+                self.stage = Stage::Running;
             }
-            Stage::Running => self.carry(wire),
-            Stage::Closing => self.close(wire),
-            Stage::Over => Ok(false),
+            Err(error) if would_block(&error) => return Ok(false),
+            Err(error) if number(&error) == code::CHANNEL_REQUEST_DENIED => {
+                self.finish(End::Refused(
+                    "the SSH server refused to run a command; check that the user may run any \
+                     (ForceCommand, restricted keys)"
+                        .to_owned(),
+                ));
+                self.stage = Stage::Closing;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
+    }
+
+    /// Takes in what has arrived for all channels, and this one's standard error.
+    pub(super) fn pump(&mut self, wire: &Wire) -> Result<bool, Dead> {
+        if wire.has_room() {
+            self.read_stderr(wire)
+        } else {
+            Ok(false)
         }
     }
 
-    fn carry(&mut self, wire: &Wire) -> Result<bool, Dead> {
+    /// Moves what can be moved. Whether anything was, or something that may have read was
+    /// called.
+    pub(super) fn step(&mut self, wire: &Wire) -> Result<bool, Dead> {
+        if !matches!(self.stage, Stage::Running) {
+            return Ok(false);
+        }
         if self.task.is_abandoned() {
             self.endpoint = None;
             self.stage = Stage::Closing;
             return Ok(true);
         }
-        let mut moved = self.take_input();
+        let mut moved = self.read(wire)?;
+        moved |= self.take_input();
         moved |= self.write(wire)?;
-        moved |= self.read_stderr(wire)?;
-        moved |= self.read_output(wire)?;
-        if moved {
-            self.sign_of_life = Instant::now();
-        } else if let Some(deadline) = self.deadline()
-            && Instant::now() >= deadline
-        {
-            let seconds = self.silence.unwrap_or_default().as_secs();
-            self.finish(End::Silent(seconds));
+        if self.output.is_empty() && self.channel.eof() {
+            return Ok(self.output_ended() || moved);
+        }
+        if !self.is_command && self.input_over && !self.output_wanted {
+            // A tunnel's client is gone altogether.
+            self.finish(End::Closed);
             self.stage = Stage::Closing;
             return Ok(true);
         }
-        if self.output.is_empty() && self.channel.eof() {
-            moved |= self.output_ended();
+        if let (Some(deadline), Some(silence)) = (self.deadline(), self.silence)
+            && Instant::now() >= deadline
+        {
+            self.finish(End::Silent(silence.as_secs()));
+            self.stage = Stage::Closing;
+            moved = true;
         }
         Ok(moved)
     }
 
     /// A command's end of output is the end of all; a tunnel has two directions.
     fn output_ended(&mut self) -> bool {
-        if self.is_command || self.input_eof_sent {
+        if self.is_command && self.stderr.status().is_none() {
+            self.stage = Stage::Judging;
+            return true;
+        }
+        if self.is_command {
+            self.finish(verdict(&self.channel, &self.stderr));
+            self.stage = Stage::Closing;
+            return true;
+        }
+        if self.input_eof_sent {
+            self.finish(End::Closed);
             self.stage = Stage::Closing;
             return true;
         }
@@ -264,28 +303,17 @@ impl Conduit {
     fn write(&mut self, wire: &Wire) -> Result<bool, Dead> {
         let mut moved = false;
         for _ in 0..WRITES_PER_TURN {
-            if self.input.is_empty() {
+            let may =
+                self.write_repeats || wire.has_room() && self.channel.write_window().remaining > 0;
+            if self.input.is_empty() || !may {
                 break;
             }
-            if !self.write_repeats
-                && (!wire.has_room() || self.channel.write_window().remaining == 0)
-            {
+            // A repeated one only sends.
+            moved |= !self.write_repeats;
+            if !self.write_once(wire)? {
                 break;
             }
-            let wrote = self.channel.write(self.input.rest());
-            wire.sent();
-            match wrote {
-                Ok(count) => {
-                    self.write_repeats = false;
-                    self.input.took(count);
-                    moved = true;
-                }
-                Err(error) if is_not_now(&error) => {
-                    self.write_repeats = true;
-                    break;
-                }
-                Err(error) => return Err(Dead::broken(error)),
-            }
+            moved = true;
         }
         if self.input_over && self.input.is_empty() && !self.input_eof_sent && wire.has_room() {
             wire.sent();
@@ -301,37 +329,68 @@ impl Conduit {
         Ok(moved)
     }
 
-    fn read_stderr(&mut self, wire: &Wire) -> Result<bool, Dead> {
-        if !wire.has_room() {
-            return Ok(false);
-        }
-        let mut piece = wire.scratch.borrow_mut();
-        match self.channel.stderr().read(&mut piece) {
-            Ok(0) => Ok(false),
+    /// Whether it got through; if not, it must be repeated before anything else is sent.
+    fn write_once(&mut self, wire: &Wire) -> Result<bool, Dead> {
+        let wrote = self.channel.write(self.input.rest());
+        wire.sent();
+        match wrote {
             Ok(count) => {
-                self.stderr.push(&piece[..count]);
+                self.write_repeats = false;
+                self.input.took(count);
+                self.sign_of_life = Instant::now();
                 Ok(true)
             }
-            Err(error) if is_not_now(&error) => Ok(false),
+            Err(error) if is_not_now(&error) => {
+                self.write_repeats = true;
+                Ok(false)
+            }
             Err(error) => Err(Dead::broken(error)),
         }
     }
 
-    fn read_output(&mut self, wire: &Wire) -> Result<bool, Dead> {
+    /// Takes what is there for this channel, standard error first: it is never held up.
+    fn read(&mut self, wire: &Wire) -> Result<bool, Dead> {
         let mut moved = self.give_output();
+        let there = self.channel.read_window().available;
+        // What was left after the last look at standard error is output that has to wait.
+        let waits = !self.output.is_empty() && there == self.output_queued;
+        if there == 0 || waits || !wire.has_room() {
+            return Ok(moved);
+        }
+        while self.read_stderr(wire)? {}
         if self.output.is_empty() && wire.has_room() {
             match self.channel.read(self.output.space()) {
-                Ok(0) => {}
                 Ok(count) => {
                     self.output.filled(count);
-                    moved = true;
                     self.give_output();
                 }
                 Err(error) if is_not_now(&error) => {}
                 Err(error) => return Err(Dead::broken(error)),
             }
+            wire.sent();
+            self.output_queued = 0;
+        } else {
+            self.output_queued = self.channel.read_window().available;
         }
+        moved = true;
+        self.sign_of_life = Instant::now();
         Ok(moved)
+    }
+
+    fn read_stderr(&mut self, wire: &Wire) -> Result<bool, Dead> {
+        let mut piece = wire.scratch.borrow_mut();
+        let read = self.channel.stderr().read(&mut piece);
+        wire.sent();
+        match read {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                self.stderr.push(&piece[..count]);
+                self.sign_of_life = Instant::now();
+                Ok(true)
+            }
+            Err(error) if is_not_now(&error) => Ok(false),
+            Err(error) => Err(Dead::broken(error)),
+        }
     }
 
     fn give_output(&mut self) -> bool {
@@ -354,34 +413,22 @@ impl Conduit {
         moved
     }
 
-    fn close(&mut self, wire: &Wire) -> Result<bool, Dead> {
-        if self.write_repeats {
-            // A message that was begun must be ended before any other can be sent.
-            self.write(wire)?;
-            if self.write_repeats {
-                return Ok(false);
-            }
-        }
-        if !wire.has_room() {
+    /// Ends the channel; reads. Nobody waits for this: it goes on when something else happens.
+    pub(super) fn say_goodbye(&mut self, wire: &Wire) -> Result<bool, Dead> {
+        if !self.is_leaving() || self.write_repeats && !self.write_once(wire)? || !wire.has_room() {
             return Ok(false);
         }
-        // The server sends the exit status before its goodbye, so that is waited for before
-        // ours is said, unless nobody wants to know.
-        if self.endpoint.is_some() {
-            match self.channel.wait_close() {
-                Ok(()) => {}
-                Err(error) if would_block(&error) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
-            let end = if self.is_command {
-                verdict(&self.channel, &self.stderr)
-            } else {
-                End::Closed
-            };
-            self.finish(end);
-        }
+        let said = if matches!(self.stage, Stage::Judging) && !self.task.is_abandoned() {
+            self.channel.wait_close()
+        } else {
+            self.channel.close()
+        };
         wire.sent();
-        match self.channel.close() {
+        match said {
+            Ok(()) if matches!(self.stage, Stage::Judging) => {
+                self.finish(verdict(&self.channel, &self.stderr));
+                self.stage = Stage::Closing;
+            }
             Ok(()) => self.stage = Stage::Over,
             Err(error) if would_block(&error) => return Ok(false),
             Err(error) => return Err(error.into()),

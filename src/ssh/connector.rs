@@ -3,12 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use super::Settings;
 use super::dial::{self, Failure};
 use super::driver::Driver;
-use super::handshake;
+use super::handshake::{self, Known};
 use super::link::{Link, Mailbox};
-use super::{MIN_KEEPALIVE, Settings};
 use crate::monitor::Monitor;
 use crate::shutdown::{LOOK, Shutdown};
 
@@ -20,6 +21,7 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct Connector {
     pub(super) settings: Settings,
     monitor: Arc<dyn Monitor>,
+    known: Known,
     slot: Mutex<Slot>,
     changed: Condvar,
     /// Whether the server called itself OpenSSH for Windows.
@@ -37,10 +39,12 @@ struct Slot {
 }
 
 impl Connector {
-    pub(super) fn new(settings: Settings, monitor: Arc<dyn Monitor>) -> Self {
+    /// Connectors to the same server share what is `known` of it.
+    pub(super) fn new(settings: Settings, monitor: Arc<dyn Monitor>, known: Known) -> Self {
         Self {
             settings,
             monitor,
+            known,
             slot: Mutex::default(),
             changed: Condvar::new(),
             windows: AtomicBool::new(false),
@@ -54,6 +58,13 @@ impl Connector {
     /// What the last greeting said.
     pub(super) fn is_windows(&self) -> bool {
         self.windows.load(Ordering::Relaxed)
+    }
+
+    /// Whether its link has been opening one channel for so long that others should not queue
+    /// behind it.
+    pub(super) fn is_held_up(&self, patience: Duration) -> bool {
+        let link = self.lock().link.clone();
+        link.is_some_and(|link| link.is_alive() && link.is_held_up(patience))
     }
 
     /// The living link, dialled if need be.
@@ -137,13 +148,18 @@ impl Connector {
             connect_timeout,
             ..
         } = &self.settings;
-        let keepalive = self.settings.keepalive.max(MIN_KEEPALIVE);
         let socket = Arc::new(match &self.settings.route {
             None => dial::tcp(address, *connect_timeout, shutdown)?,
             Some(route) => route.dial_failing(address, *connect_timeout, shutdown)?,
         });
-        dial::guard(&socket, keepalive);
-        let session = handshake::establish(&self.settings, &socket, &*self.monitor, shutdown)?;
+        dial::guard(&socket, self.settings.keepalive);
+        let session = handshake::establish(
+            &self.settings,
+            &socket,
+            &self.known,
+            &*self.monitor,
+            shutdown,
+        )?;
         let windows = session
             .banner_bytes()
             .is_some_and(|banner| String::from_utf8_lossy(banner).contains("for_Windows"));
@@ -156,8 +172,7 @@ impl Connector {
             session,
             socket,
             (Arc::clone(&mailbox.0), mailbox.1),
-            self.settings.sessions,
-            keepalive,
+            &self.settings,
         );
         Link::spawn(name, driver, mailbox.0).map_err(odd)
     }

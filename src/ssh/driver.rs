@@ -26,14 +26,12 @@ use super::dial::timespec;
 use super::handshake::{code, directions, number, would_block};
 use super::link::{End, Mailbox, Purpose, Request};
 use super::wire::{Dead, Wire};
+use super::{MIN_KEEPALIVE, Settings};
 
 /// Keepalives that may stay unanswered.
 const UNANSWERED: u32 = 3;
-/// How long a server without any channel of ours may refuse one before we believe it:
-/// processes of channels that were given up keep their place until they end.
-const REFUSALS: Duration = Duration::from_secs(20);
 /// The pause between two refused attempts.
-const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 /// What may be under way to us per channel, as OpenSSH's own client has it.
 const WINDOW: u32 = 2 * 1024 * 1024;
 const PACKET: u32 = 32 * 1024;
@@ -59,8 +57,35 @@ pub(super) struct Driver {
     heard: Instant,
     probed: Instant,
     unanswered: u32,
+    /// How long a server without any command of ours may refuse one before we believe it:
+    /// processes of channels that were given up keep their place until they end.
+    refusals: Duration,
     refused_since: Option<Instant>,
     not_before: Instant,
+    /// Why it ends.
+    reason: String,
+}
+
+/// Also when its thread panics: nobody may wait for ever.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // From here on no request gets in; then all that did is told.
+        self.mailbox.close(&self.reason);
+        if let Some(Opening::Channel(request)) = self.opening.take() {
+            self.waiting.push_back(request);
+        }
+        for request in self.waiting.drain(..) {
+            request.task.ended(End::NotStarted(self.reason.clone()));
+        }
+        for conduit in &mut self.conduits {
+            conduit.lost(&self.reason);
+        }
+        drop(self.session.disconnect(None, "done", None));
+        // Without this, dropping the channels would try to say goodbye to a peer that may
+        // not listen.
+        drop(self.socket.shutdown(Half::Both));
+        self.conduits.clear();
+    }
 }
 
 impl Driver {
@@ -69,8 +94,7 @@ impl Driver {
         session: Session,
         socket: Arc<Socket>,
         (mailbox, woken): (Arc<Mailbox>, UnixStream),
-        limit: usize,
-        keepalive: Duration,
+        settings: &Settings,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -79,44 +103,30 @@ impl Driver {
             socket,
             mailbox,
             woken,
-            limit: limit.max(1),
-            keepalive,
+            limit: settings.sessions.max(1),
+            keepalive: settings.keepalive.max(MIN_KEEPALIVE),
             waiting: VecDeque::new(),
             opening: None,
             conduits: Vec::new(),
             heard: now,
             probed: now,
             unanswered: 0,
+            refusals: settings.connect_timeout,
             refused_since: None,
             not_before: now,
+            reason: "the thread of the connection failed".to_owned(),
         }
     }
 
     /// Works until the connection ends.
     pub(super) fn run(mut self) {
-        let reason = loop {
+        self.reason = loop {
             match self.turn() {
                 Ok(true) => {}
                 Ok(false) => break "the connection was closed by us".to_owned(),
                 Err(Dead(reason)) => break reason,
             }
         };
-        // From here on no request gets in; then all that did is told.
-        self.mailbox.close(&reason);
-        if let Some(Opening::Channel(request)) = self.opening.take() {
-            self.waiting.push_back(request);
-        }
-        for request in self.waiting.drain(..) {
-            request.task.ended(End::NotStarted(reason.clone()));
-        }
-        for conduit in &mut self.conduits {
-            conduit.lost(&reason);
-        }
-        drop(self.session.disconnect(None, "done", None));
-        // Without this, dropping the channels would try to say goodbye to a peer that may
-        // not listen.
-        drop(self.socket.shutdown(Half::Both));
-        self.conduits.clear();
     }
 
     /// One look at everything, then a wait; false when asked to stop.
@@ -126,21 +136,47 @@ impl Driver {
         };
         self.waiting.extend(requests);
         self.waiting.retain(|request| !request.task.is_abandoned());
-        self.wire.sent();
         self.check_health()?;
-        let mut moved = self.open()?;
+        self.wire.sent();
+        let mut moved = false;
+        for conduit in &mut self.conduits {
+            moved |= conduit.say_goodbye(&self.wire)?;
+        }
+        self.conduits.retain(|conduit| !conduit.is_over());
+        moved |= self.pump()?;
         for conduit in &mut self.conduits {
             moved |= conduit.step(&self.wire)?;
         }
-        self.conduits.retain(|conduit| !conduit.is_over());
         self.wait(moved)?;
         Ok(true)
+    }
+
+    /// The one call of a quiet turn that reads from the connection after which everything is
+    /// looked at: the start of one channel or command at a time, else any running one's.
+    fn pump(&mut self) -> Result<bool, Dead> {
+        if let Some(conduit) = self.conduits.iter_mut().find(|it| it.is_asking()) {
+            return conduit.ask(&self.wire);
+        }
+        if self.opening.is_none() {
+            self.opening = self.next().map(|request| {
+                request.task.opening();
+                self.mailbox.opening(Some(Instant::now()));
+                Opening::Channel(request)
+            });
+        }
+        if self.opening.is_some() {
+            return self.open();
+        }
+        match self.conduits.iter_mut().find(|it| it.pumps()) {
+            Some(conduit) => conduit.pump(&self.wire),
+            None => Ok(false),
+        }
     }
 
     fn commands(&self) -> usize {
         self.conduits
             .iter()
-            .filter(|conduit| conduit.is_command())
+            .filter(|conduit| conduit.is_command_at_work())
             .count()
     }
 
@@ -156,15 +192,9 @@ impl Driver {
 
     /// libssh2 opens one channel at a time.
     fn open(&mut self) -> Result<bool, Dead> {
-        if self.opening.is_none() {
-            self.opening = self.next().map(Opening::Channel);
-        }
-        let Some(opening) = &self.opening else {
+        let Some(opening) = self.opening.as_ref().filter(|_| self.wire.has_room()) else {
             return Ok(false);
         };
-        if !self.wire.has_room() {
-            return Ok(false);
-        }
         let opened = match opening {
             Opening::Probe => self
                 .session
@@ -182,6 +212,7 @@ impl Driver {
         match opened {
             Err(error) if would_block(&error) => return Ok(false),
             Err(error) if number(&error) == code::CHANNEL_FAILURE => {
+                self.mailbox.opening(None);
                 self.alive();
                 if let Some(Opening::Channel(request)) = self.opening.take() {
                     self.refused(request, error.message());
@@ -189,6 +220,7 @@ impl Driver {
             }
             Err(error) => return Err(error.into()),
             Ok(channel) => {
+                self.mailbox.opening(None);
                 self.alive();
                 self.refused_since = None;
                 if let Some(Opening::Channel(request)) = self.opening.take() {
@@ -212,7 +244,7 @@ impl Driver {
                      may (AllowTcpForwarding) and that the port is open from there"
                 )));
             }
-            Purpose::Command { .. } if self.commands() == 0 && now > since + REFUSALS => {
+            Purpose::Command { .. } if self.commands() == 0 && now > since + self.refusals => {
                 self.refused_since = None;
                 request.task.ended(End::Refused(format!(
                     "the SSH server opens no session ({said}); too many are in use: end what \
@@ -257,13 +289,17 @@ impl Driver {
     }
 
     /// Waits for a socket, a deadline or a request. After a turn that moved something only a
-    /// look is taken: libssh2 may hold more that it has read already.
+    /// look is taken: libssh2 may have read something that a channel has not seen yet.
     fn wait(&mut self, moved: bool) -> Result<(), Dead> {
         let has_room = {
             self.wire.sent();
             self.wire.has_room()
         };
-        let pumps = self.opening.is_some() || self.conduits.iter().any(Conduit::pumps);
+        let pumps = self.opening.is_some()
+            || self
+                .conduits
+                .iter()
+                .any(|it| it.pumps() || it.is_asking() || it.is_leaving());
         let mut ways = match (has_room, pumps) {
             (false, _) => PollFlags::OUT,
             (true, true) => PollFlags::IN,

@@ -1,7 +1,7 @@
 //! From a connected socket to an authenticated session: algorithms, host key, login.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -48,12 +48,16 @@ const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,\
 const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,\
                     hmac-sha2-256,hmac-sha2-512";
 
+/// The key that an unpinned server showed first; it is held to it from then on.
+pub(super) type Known = Arc<Mutex<Option<HostKey>>>;
+
 /// Greets the server, checks its host key, and only then logs in.
 ///
 /// The session that comes back never blocks.
 pub(super) fn establish(
     settings: &Settings,
     socket: &Arc<Socket>,
+    known: &Known,
     monitor: &dyn Monitor,
     shutdown: &Shutdown,
 ) -> Result<Session, Failure> {
@@ -93,7 +97,7 @@ pub(super) fn establish(
     drive
         .until(|| session.handshake())
         .map_err(|outcome| greeting_failed(settings, outcome))?;
-    check_host_key(settings, &session, monitor)?;
+    check_host_key(settings, &session, known, monitor)?;
     drive
         .until(|| session.userauth_pubkey_memory(&settings.user, None, key.expose(), None))
         .map_err(|outcome| login_failed(settings, outcome))?;
@@ -230,6 +234,7 @@ fn login_failed(settings: &Settings, outcome: Outcome) -> Failure {
 fn check_host_key(
     settings: &Settings,
     session: &Session,
+    known: &Known,
     monitor: &dyn Monitor,
 ) -> Result<(), Failure> {
     let Settings { address, name, .. } = settings;
@@ -241,23 +246,29 @@ fn check_host_key(
             "the SSH server at {address} showed no readable host key; nothing was run there"
         )));
     };
-    match &settings.host_key {
-        HostKeyPolicy::Exactly(expected) if *expected == found => Ok(()),
-        HostKeyPolicy::Exactly(expected) => Err(Failure::Lasting(format!(
-            "the host key of {address} is {} {}, expected was {} {}; nothing was run there; if \
-             the VM was recreated give its new key, else find out who answers at this address",
-            found.kind(),
-            found.fingerprint(),
-            expected.kind(),
-            expected.fingerprint()
-        ))),
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let expected = match &settings.host_key {
+        HostKeyPolicy::Exactly(expected) => expected,
         HostKeyPolicy::Any => {
-            monitor.warn(&format!(
-                "{name}: the host key of {address} is not checked; it is {}; to pin it, \
-                 configure `{found}`",
-                found.fingerprint()
-            ));
-            Ok(())
+            if known.is_none() {
+                monitor.warn(&format!(
+                    "{name}: the host key of {address} is not checked; it is {}; to pin it, \
+                     configure `{found}`",
+                    found.fingerprint()
+                ));
+            }
+            known.get_or_insert_with(|| found.clone())
         }
+    };
+    if *expected == found {
+        return Ok(());
     }
+    Err(Failure::Lasting(format!(
+        "the host key of {address} is {} {}, expected was {} {}; nothing was run there; if the \
+         VM was recreated give its new key, else find out who answers at this address",
+        found.kind(),
+        found.fingerprint(),
+        expected.kind(),
+        expected.fingerprint()
+    )))
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
@@ -55,9 +55,20 @@ pub(super) enum End {
     Silent(u64),
 }
 
+/// What came of asking for a channel.
+pub(super) enum Opened {
+    Yes,
+    No(End),
+    /// Others are before it.
+    NotYet,
+    /// The server does not answer.
+    Never,
+}
+
 #[derive(Debug)]
 enum Phase {
     Waiting,
+    Opening,
     Started,
     Ended(End),
 }
@@ -83,10 +94,18 @@ impl Task {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The driver: the server has been asked for the channel.
+    pub(super) fn opening(&self) {
+        let mut phase = self.lock();
+        if matches!(*phase, Phase::Waiting) {
+            *phase = Phase::Opening;
+        }
+    }
+
     /// The driver: it runs.
     pub(super) fn started(&self) {
         let mut phase = self.lock();
-        if matches!(*phase, Phase::Waiting) {
+        if matches!(*phase, Phase::Waiting | Phase::Opening) {
             *phase = Phase::Started;
         }
         self.changed.notify_all();
@@ -109,16 +128,33 @@ impl Task {
     /// Waits for the start; an end before it comes back as such.
     pub(super) fn wait_started(&self, shutdown: &Shutdown) -> Result<Option<End>, Stopped> {
         self.wait(shutdown, |phase| match phase {
-            Phase::Waiting => None,
+            Phase::Waiting | Phase::Opening => None,
             Phase::Started | Phase::Ended(End::Exit(_) | End::Closed | End::Lost(_)) => Some(None),
             Phase::Ended(end) => Some(Some(end.clone())),
+        })
+    }
+
+    /// As [`Task::wait_started`], but gives up on a task that is not yet being opened at
+    /// `turn`, and on any at `deadline`.
+    pub(super) fn wait_started_until(
+        &self,
+        turn: Instant,
+        deadline: Instant,
+        shutdown: &Shutdown,
+    ) -> Result<Opened, Stopped> {
+        self.wait(shutdown, |phase| match phase {
+            Phase::Waiting if Instant::now() >= turn => Some(Opened::NotYet),
+            Phase::Waiting | Phase::Opening if Instant::now() >= deadline => Some(Opened::Never),
+            Phase::Waiting | Phase::Opening => None,
+            Phase::Started => Some(Opened::Yes),
+            Phase::Ended(end) => Some(Opened::No(end.clone())),
         })
     }
 
     /// Waits for the end.
     pub(super) fn wait_ended(&self, shutdown: &Shutdown) -> Result<End, Stopped> {
         self.wait(shutdown, |phase| match phase {
-            Phase::Waiting | Phase::Started => None,
+            Phase::Waiting | Phase::Opening | Phase::Started => None,
             Phase::Ended(end) => Some(end.clone()),
         })
     }
@@ -155,6 +191,8 @@ struct MailboxState {
     requests: Vec<Request>,
     quit: bool,
     dead: Option<String>,
+    /// Since when the same channel is being opened.
+    opening: Option<Instant>,
 }
 
 impl Mailbox {
@@ -187,6 +225,11 @@ impl Mailbox {
             return None;
         }
         Some(std::mem::take(&mut state.requests))
+    }
+
+    /// The driver: a channel is being opened, or none.
+    pub(super) fn opening(&self, since: Option<Instant>) {
+        self.lock().opening = since;
     }
 
     /// The driver: it ends, and why. Whatever came in meanwhile never started.
@@ -230,6 +273,15 @@ impl Link {
         self.mailbox.lock().dead.is_none()
     }
 
+    /// Whether one channel has been in opening for so long. libssh2 opens one at a time, and
+    /// the server may be waiting for a host that does not answer.
+    pub(super) fn is_held_up(&self, patience: Duration) -> bool {
+        self.mailbox
+            .lock()
+            .opening
+            .is_some_and(|since| since.elapsed() > patience)
+    }
+
     /// Asks for a channel. Its bytes go through `endpoint`.
     pub(super) fn ask(&self, purpose: Purpose, endpoint: Socket) -> Arc<Task> {
         let task = Arc::new(Task::new());
@@ -266,7 +318,7 @@ impl Drop for Link {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = thread {
-            // A panic in there has ended all its tasks already.
+            // A panic in there has ended all its tasks, and has been reported.
             drop(thread.join());
         }
     }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,10 +15,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::Socket;
 
-use super::connector::Connector;
 use super::dial::{self, Address, Failure};
+use super::jumpbox::Jumpbox;
 use super::keys::{self, HostKeyPolicy};
-use super::link::{End, Purpose};
 use super::proxy_url::ProxyUrl;
 use super::{Settings, socks};
 use crate::monitor::Monitor;
@@ -98,7 +97,7 @@ struct Inner {
 
 enum Way {
     Socks5(Address),
-    Jumpbox(Box<Connector>),
+    Jumpbox(Box<Jumpbox>),
 }
 
 impl Route {
@@ -140,7 +139,7 @@ impl Route {
                 let mut settings = Settings::new("jumpbox", address, user, key, options.host_key);
                 settings.connect_timeout = options.connect_timeout;
                 settings.keepalive = options.keepalive;
-                Way::Jumpbox(Box::new(Connector::new(settings, Arc::clone(&monitor))))
+                Way::Jumpbox(Box::new(Jumpbox::new(settings, Arc::clone(&monitor))))
             }
         };
         Ok(Self(Arc::new(Inner {
@@ -177,12 +176,11 @@ impl Route {
         match &*self.0.way {
             Way::Socks5(_) => self.0.way.socks(target, time, shutdown),
             Way::Jumpbox(jumpbox) => {
-                let (ours, theirs) =
-                    Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
-                        .map_err(|error| Failure::Passing(error.to_string()))?;
-                ours.set_nonblocking(true)
-                    .map_err(|error| Failure::Passing(error.to_string()))?;
-                tunnel(jumpbox, target, &theirs, shutdown)?;
+                let odd = |error: io::Error| Failure::Passing(error.to_string());
+                let (ours, theirs) = UnixStream::pair().map_err(odd)?;
+                let (ours, theirs) = (OwnedFd::from(ours).into(), OwnedFd::from(theirs).into());
+                Socket::set_nonblocking(&ours, true).map_err(odd)?;
+                jumpbox.tunnel(target, &theirs, time, shutdown)?;
                 Ok(ours)
             }
         }
@@ -232,7 +230,7 @@ impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0.way {
             Way::Socks5(address) => write!(f, "Route(socks5 {address})"),
-            Way::Jumpbox(jumpbox) => write!(f, "Route(jumpbox {})", jumpbox.settings.address),
+            Way::Jumpbox(jumpbox) => write!(f, "Route(jumpbox {})", jumpbox.address()),
         }
     }
 }
@@ -253,43 +251,8 @@ impl Way {
     }
 }
 
-/// Has the jumpbox connect to the target and carry the bytes of `endpoint` there.
-fn tunnel(
-    jumpbox: &Connector,
-    target: &Address,
-    endpoint: &Socket,
-    shutdown: &Shutdown,
-) -> Result<(), Failure> {
-    let odd = |error: io::Error| Failure::Passing(format!("no tunnel to {target}: {error}"));
-    endpoint.set_nonblocking(true).map_err(odd)?;
-    let through = |why: &str| {
-        format!(
-            "cannot reach {target} through the jumpbox {}: {why}",
-            jumpbox.settings.address
-        )
-    };
-    let mut again = false;
-    loop {
-        let link = jumpbox.link(shutdown)?;
-        let purpose = Purpose::Tunnel {
-            host: target.host.clone(),
-            port: target.port,
-        };
-        let task = link.ask(purpose, endpoint.try_clone().map_err(odd)?);
-        match task.wait_started(shutdown) {
-            Ok(None) => return Ok(()),
-            Ok(Some(End::NotStarted(_))) if !again => again = true,
-            Ok(Some(End::Refused(why) | End::NotStarted(why))) => {
-                return Err(Failure::Passing(through(&why)));
-            }
-            Ok(Some(_)) => return Err(Failure::Passing(through("it was closed at once"))),
-            Err(Stopped) => {
-                link.abandon(&task);
-                return Err(Failure::Stopped);
-            }
-        }
-    }
-}
+/// How long a forwarded connection may take to come about.
+const FORWARD: Duration = Duration::from_secs(30);
 
 struct Forward {
     way: Arc<Way>,
@@ -328,12 +291,10 @@ impl Forward {
         drop(client.set_nodelay(true));
         match &*self.way {
             Way::Jumpbox(jumpbox) => {
-                tunnel(jumpbox, &self.target, &Socket::from(client), &self.over)
+                jumpbox.tunnel(&self.target, &Socket::from(client), FORWARD, &self.over)
             }
             Way::Socks5(_) => {
-                let server = self
-                    .way
-                    .socks(&self.target, Duration::from_secs(30), &self.over)?;
+                let server = self.way.socks(&self.target, FORWARD, &self.over)?;
                 // Broken in the middle: both ends see it.
                 drop(self.splice(&Socket::from(client), &server));
                 Ok(())

@@ -126,6 +126,17 @@ impl Sshd {
         children(self.child.id()).len()
     }
 
+    /// The same port, another server.
+    pub(super) fn restart_with_another_host_key(&mut self) {
+        self.signal_connections(Signal::KILL);
+        self.stop_listening();
+        for name in ["host", "host.pub"] {
+            std::fs::remove_file(self.dir.path().join(name)).unwrap();
+        }
+        keygen("ed25519", &self.dir.path().join("host"));
+        self.child = try_serve(self.dir.path(), self.port).expect("the port is still free");
+    }
+
     /// Ends the listener; connections go on.
     pub(super) fn stop_listening(&mut self) {
         self.child.kill().unwrap();
@@ -173,34 +184,41 @@ fn serve(at: &Path) -> (Child, u16) {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let log = std::fs::File::create(at.join("log")).unwrap();
-        let mut child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-p", &port.to_string(), "-f"])
-            .arg(at.join("config"))
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut answered = false;
-        until("sshd answers or ends", || {
-            let mut banner = [0; 4];
-            answered = TcpStream::connect(("127.0.0.1", port))
-                .and_then(|mut stream| stream.read_exact(&mut banner))
-                .is_ok()
-                && &banner == b"SSH-";
-            answered || child.try_wait().unwrap().is_some()
-        });
-        if answered && child.try_wait().unwrap().is_none() {
-            until("the probe's connection is over", || {
-                children(child.id()).is_empty()
-            });
+        if let Some(child) = try_serve(at, port) {
             return (child, port);
         }
-        child.kill().ok();
-        child.wait().ok();
     }
     let log = std::fs::read_to_string(at.join("log"));
     panic!("sshd does not start: {log:?}");
+}
+
+fn try_serve(at: &Path, port: u16) -> Option<Child> {
+    let log = std::fs::File::create(at.join("log")).unwrap();
+    let mut child = Command::new("/usr/sbin/sshd")
+        .args(["-D", "-e", "-p", &port.to_string(), "-f"])
+        .arg(at.join("config"))
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut answered = false;
+    until("sshd answers or ends", || {
+        let mut banner = [0; 4];
+        answered = TcpStream::connect(("127.0.0.1", port))
+            .and_then(|mut stream| stream.read_exact(&mut banner))
+            .is_ok()
+            && &banner == b"SSH-";
+        answered || child.try_wait().unwrap().is_some()
+    });
+    if answered && child.try_wait().unwrap().is_none() {
+        until("the probe's connection is over", || {
+            children(child.id()).is_empty()
+        });
+        return Some(child);
+    }
+    child.kill().ok();
+    child.wait().ok();
+    None
 }
 
 fn children(pid: u32) -> Vec<Pid> {

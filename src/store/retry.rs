@@ -1,7 +1,7 @@
 //! Waiting for a store that fails: the one policy for all kinds of them.
 //!
-//! Only [`Kind::Transient`] is tried again, with growing pauses, until a time after the
-//! call's first failure. People hear of an outage once, and once of its end.
+//! Only [`Kind::Transient`] is tried again, with growing pauses, as long as the use case has
+//! [`Patience`]. People hear of an outage once, and once of its end.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::patience::Patience;
 use super::{Error, Kind, Listed, ObjectName, Store, WriteMode};
 use crate::clock::spoken;
 use crate::monitor::Monitor;
@@ -20,15 +21,15 @@ use crate::shutdown::{LOOK, Shutdown};
 /// How long to wait, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
-    /// No further attempt is begun this long after a call's first failure.
-    pub total: Duration,
     /// The first pause; each is twice the one before.
     pub first_pause: Duration,
     /// No pause is longer.
     pub longest_pause: Duration,
-    /// One attempt at one object is given up after this (stores have closer limits of
-    /// their own; listings only those).
+    /// One attempt at one object is given up after this (stores have closer limits of their
+    /// own).
     pub attempt: Duration,
+    /// One attempt at a listing, which may have very many pages.
+    pub listing: Duration,
     /// How long an attempt may go on after a signal.
     pub after_signal: Duration,
 }
@@ -36,20 +37,24 @@ pub struct RetrySettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         Self {
-            total: Duration::from_secs(300),
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(20),
             attempt: Duration::from_secs(400),
+            listing: Duration::from_secs(3600),
             // Concourse leaves ten seconds, of which the unlock needs most.
             after_signal: Duration::from_secs(3),
         }
     }
 }
 
+/// Of the patience of a look: how long one attempt may take that seems to get on.
+const LOOK_ATTEMPT: u32 = 3;
+
 /// A store that is waited for.
 pub struct Retry {
     store: Arc<dyn Store>,
     settings: RetrySettings,
+    patience: Patience,
     monitor: Arc<dyn Monitor>,
     shutdown: Shutdown,
     /// Since when people know that the store does not answer.
@@ -57,16 +62,20 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Waits for this store. After a signal a call is still tried once, but not again.
+    /// Waits for this store: while a stream waits, until the patience ends after a call's first
+    /// failure; before, after the call's begin. After a signal a call is still tried once, but
+    /// not again.
     pub fn new(
         store: Arc<dyn Store>,
         settings: RetrySettings,
+        patience: Patience,
         monitor: Arc<dyn Monitor>,
         shutdown: Shutdown,
     ) -> Self {
         Self {
             store,
             settings,
+            patience,
             monitor,
             shutdown,
             outage: Mutex::new(None),
@@ -83,11 +92,17 @@ impl Retry {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        let begun = Instant::now();
         let mut first_failure = None;
         let mut said = false;
         let mut attempts = 0;
         loop {
             attempts += 1;
+            let attempt = if self.patience.is_streaming() {
+                attempt
+            } else {
+                attempt.min(self.patience.time().saturating_mul(LOOK_ATTEMPT))
+            };
             let result = tokio::select! {
                 biased;
                 result = timeout(attempt, call()) => result.unwrap_or_else(|_elapsed| {
@@ -104,10 +119,19 @@ impl Retry {
                     return (answer, attempts);
                 }
             };
-            let deadline = *first_failure.get_or_insert_with(Instant::now) + self.settings.total;
+            let failed = *first_failure.get_or_insert_with(Instant::now);
+            let from = if self.patience.is_streaming() {
+                failed
+            } else {
+                begun
+            };
+            let deadline = from + self.patience.time();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return (Err(self.exhausted(error, attempts)), attempts);
+                return (
+                    Err(self.exhausted(error, attempts, begun.elapsed())),
+                    attempts,
+                );
             }
             if attempts > 1 && !said {
                 said = true;
@@ -172,9 +196,12 @@ impl Retry {
         }
     }
 
-    fn exhausted(&self, error: Error, attempts: u32) -> Error {
-        let tried = spoken(self.settings.total);
-        let message = format!("{} (tried {attempts} times in {tried})", error.message);
+    fn exhausted(&self, error: Error, attempts: u32, tried: Duration) -> Error {
+        let times = match attempts {
+            1 => "once".to_owned(),
+            more => format!("{more} times"),
+        };
+        let message = format!("{} (tried {times} in {})", error.message, spoken(tried));
         Error { message, ..error }
     }
 
@@ -228,7 +255,9 @@ impl Store for Retry {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Error> {
         let list = || self.store.list(prefix, after);
-        self.until_answered(prefix, Duration::MAX, list).await.0
+        self.until_answered(prefix, self.settings.listing, list)
+            .await
+            .0
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
@@ -250,6 +279,7 @@ mod tests {
     struct Setup {
         faulty: Arc<Faulty>,
         retry: Arc<Retry>,
+        patience: Patience,
         lines: Arc<Lines>,
         shutdown: Shutdown,
     }
@@ -258,19 +288,27 @@ mod tests {
         let memory = Arc::new(Memory::new("dc2", Arc::new(SystemClock)));
         let faulty = Arc::new(Faulty::new(memory));
         let settings = RetrySettings {
-            total: Duration::from_millis(300),
             first_pause: Duration::from_millis(2),
             longest_pause: Duration::from_millis(20),
             attempt: Duration::from_millis(200),
+            listing: Duration::from_millis(200),
             after_signal: Duration::from_millis(100),
         };
+        let patience = Patience::new(Duration::from_millis(300));
         let lines = Arc::new(Lines::default());
         let shutdown = Shutdown::new();
         let store: Arc<dyn Store> = faulty.clone();
-        let retry = Arc::new(Retry::new(store, settings, lines.clone(), shutdown.clone()));
+        let retry = Arc::new(Retry::new(
+            store,
+            settings,
+            patience.clone(),
+            lines.clone(),
+            shutdown.clone(),
+        ));
         Setup {
             faulty,
             retry,
+            patience,
             lines,
             shutdown,
         }
@@ -332,6 +370,26 @@ mod tests {
             error.message.contains("did not end within 0.2 s"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_look_waits_in_all_and_a_stream_after_each_failure() {
+        let Setup {
+            faulty,
+            retry,
+            patience,
+            ..
+        } = setup();
+        faulty.always(Fault::Stall);
+        for (streams, least, most) in [(false, 300, 600), (true, 500, 900)] {
+            if streams {
+                patience.stream();
+            }
+            let begun = Instant::now();
+            let error = put(&*retry, WriteMode::Overwrite).await.unwrap_err();
+            let took = begun.elapsed().as_millis();
+            assert!((least..most).contains(&took), "{took} ms: {error}");
+        }
     }
 
     #[tokio::test]

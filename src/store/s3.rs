@@ -21,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
+use super::patience::Patience;
 use super::{Error, Kind, Listed, ObjectName, Store, WriteMode, is_segment, whole_seconds};
 use crate::secret::Secret;
 use errors::{Action, Translator};
@@ -62,8 +63,10 @@ pub struct S3Settings {
     pub sse_kms_key_id: Option<String>,
     /// Such as `STANDARD_IA`. Reading must be possible at once.
     pub storage_class: Option<String>,
-    /// How long, and how patiently.
+    /// When to give up one attempt.
     pub timeouts: S3Timeouts,
+    /// No attempt waits longer for an answer.
+    pub patience: Patience,
 }
 
 impl S3Settings {
@@ -86,6 +89,7 @@ impl S3Settings {
             sse_kms_key_id: None,
             storage_class: None,
             timeouts: S3Timeouts::default(),
+            patience: Patience::default(),
         }
     }
 }
@@ -169,6 +173,7 @@ pub struct S3 {
     prefix: String,
     client: Client,
     timeouts: S3Timeouts,
+    patience: Patience,
     checksum: S3Checksum,
     encryption: Option<ServerSideEncryption>,
     kms_key: Option<String>,
@@ -198,6 +203,7 @@ impl S3 {
             prefix,
             client,
             timeouts: settings.timeouts,
+            patience: settings.patience,
             checksum: settings.checksum,
             encryption: settings.server_side_encryption.as_deref().map(Into::into),
             kms_key: settings.sse_kms_key_id,
@@ -215,6 +221,16 @@ impl S3 {
         Error::new(kind, &self.name, object, message)
     }
 
+    /// Those of the settings, within the patience of the moment.
+    fn timeouts(&self) -> S3Timeouts {
+        let patience = self.patience.time();
+        S3Timeouts {
+            connect: self.timeouts.connect.min(patience),
+            request: self.timeouts.request.min(patience),
+            stall: self.timeouts.stall.min(patience),
+        }
+    }
+
     /// A request without a body to speak of, and its error in our words.
     async fn ask<T, E: errors::Described>(
         &self,
@@ -222,16 +238,17 @@ impl S3 {
         object: &str,
         request: impl Future<Output = Result<T, errors::Failure<E>>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.timeouts.request, request).await {
+        let limit = self.timeouts().request;
+        match tokio::time::timeout(limit, request).await {
             Ok(answer) => {
                 answer.map_err(|failure| self.translator.translate(action, object, &failure))
             }
-            Err(_elapsed) => Err(self.translator.silent(object, self.timeouts.request)),
+            Err(_elapsed) => Err(self.translator.silent(object, limit)),
         }
     }
 
     async fn put_once(&self, name: &ObjectName, bytes: Bytes, only_new: bool) -> Result<(), Error> {
-        let upload = Upload::new(bytes.clone());
+        let (upload, timeouts) = (Upload::new(bytes.clone()), self.timeouts());
         let request = self
             .client
             .put_object()
@@ -256,7 +273,7 @@ impl S3 {
                 Ok(_) => Ok(()),
                 Err(failure) => Err(self.translator.translate(Action::Put, object, &failure)),
             },
-            limit = upload.stalled(&self.timeouts) => Err(self.translator.silent(object, limit)),
+            limit = upload.stalled(&timeouts) => Err(self.translator.silent(object, limit)),
         }
     }
 }
@@ -308,7 +325,7 @@ impl Store for S3 {
             return Err(too_large());
         }
         let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        let stall = self.timeouts.stall;
+        let stall = self.timeouts().stall;
         loop {
             let part = match tokio::time::timeout(stall, answer.body.next()).await {
                 Ok(None) => break,

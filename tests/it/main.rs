@@ -8,12 +8,19 @@
 
 mod backup;
 mod bad_input;
+mod bbr;
 mod confidential;
+mod conformance;
 mod docs;
+mod documents;
 mod forgery;
 mod keygen;
+mod layers;
+mod planted;
 mod recovery;
 mod repository;
+mod resource;
 mod secrets;
+mod signals;
 mod stores;
 mod support;

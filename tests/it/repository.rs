@@ -89,7 +89,7 @@ impl World {
                 Err(zeros) => break writer.end(zeros).unwrap(),
             }
         }
-        let artifact = writer.finish().unwrap();
+        let (artifact, _) = writer.finish().unwrap();
         let summary = Summary {
             components: vec![ComponentRecord {
                 name: component(),

@@ -23,7 +23,12 @@ fn scripts_are_found_by_name_and_place_and_metadata_is_run_with_the_version() {
     assert_eq!(names, ["a", "j"]);
     assert_eq!(jobs[1].release, "r");
     assert!(jobs[1].has(Script::Backup));
-    assert!(world.monitor.text().contains("Info g/u0/j/backup\n"));
+    assert!(
+        world
+            .monitor
+            .text()
+            .contains("Info g/u0/j: metadata, backup\n")
+    );
     let seen = std::fs::read_to_string(world.dir("g/u0").join("seen")).unwrap();
     assert!(seen.contains("BBR_VERSION=9.9.9"), "{seen}");
     assert!(world.journal().is_empty());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::testing::Sshd;
+use super::super::testing::{Sshd, connect};
 use crate::remote::{Command, Error, Remote};
 use crate::shutdown::Shutdown;
 
@@ -112,17 +112,38 @@ fn a_server_with_fewer_sessions_than_we_ask_for_makes_us_wait() {
 }
 
 #[test]
+fn a_server_that_grants_no_session_at_all_says_so() {
+    let sshd = Sshd::with("MaxSessions 0");
+    let mut settings = sshd.settings();
+    settings.connect_timeout = Duration::from_secs(2);
+    let session = connect(settings).unwrap();
+    let error = session.run(&sh("true"), &Shutdown::new()).unwrap_err();
+    assert!(error.to_string().contains("MaxSessions"), "{error}");
+}
+
+#[test]
+fn more_output_than_is_kept_is_refused() {
+    let sshd = Sshd::start();
+    let session = sshd.session();
+    let error = session
+        .run(&sh("cat /dev/zero"), &Shutdown::new())
+        .unwrap_err();
+    assert!(matches!(error, Error::TooMuchOutput { .. }), "{error}");
+}
+
+#[test]
 fn silence_is_limited_only_where_asked() {
     let sshd = Sshd::start();
     let session = sshd.session();
     let shutdown = Shutdown::new();
-    let quiet = sh("exec sleep 600").silent_for(Duration::from_millis(300));
+    let quiet = sh("exec sleep 60").silent_for(Duration::from_millis(300));
     assert!(matches!(
         session.run(&quiet, &shutdown),
         Err(Error::Silent { .. })
     ));
-    let talking = sh("for i in 1 2 3 4 5 6; do sleep 0.1; echo $i >&2; done")
-        .silent_for(Duration::from_millis(400));
+    // Longer than the limit in all; the limit leaves room for a slow login shell.
+    let talking = sh("for i in 1 2 3 4 5 6 7 8 9; do sleep 0.5; echo $i >&2; done")
+        .silent_for(Duration::from_secs(4));
     assert!(session.run(&talking, &shutdown).unwrap().exit.ok());
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::testing::{Lines, Sshd, connect, keygen};
+use super::super::testing::{Lines, Sshd, connect, keygen, until};
 use super::super::{HostKeyPolicy, Session, generate_key};
 use crate::remote::{Command, Error, Remote};
 use crate::secret::Secret;
@@ -88,6 +88,22 @@ fn an_unpinned_host_key_is_shown_with_the_line_that_pins_it() {
 }
 
 #[test]
+fn an_unpinned_server_may_not_change_its_key_later() {
+    let mut sshd = Sshd::start();
+    let mut settings = sshd.settings();
+    settings.host_key = HostKeyPolicy::Any;
+    let session = connect(settings).unwrap();
+    let command = Command::as_root("true", ["true"]).as_login_user();
+    sshd.restart_with_another_host_key();
+    until("it is gone", || {
+        // Dead or not yet known to be: nothing runs on the impostor.
+        let error = session.run(&command, &Shutdown::new()).unwrap_err();
+        error.to_string().contains("expected was")
+    });
+    assert!(!sshd.log().contains("Accepted"));
+}
+
+#[test]
 fn a_refused_login_is_not_repeated_and_names_the_user() {
     let sshd = Sshd::start();
     let mut settings = sshd.settings();
@@ -142,7 +158,11 @@ fn a_server_that_does_not_answer_is_given_up() {
 fn windows_is_known_by_its_greeting() {
     assert!(!Sshd::start().session().is_windows());
     let sshd = Sshd::with("VersionAddendum for_Windows_8.1");
-    assert!(sshd.session().is_windows());
+    let session = sshd.session();
+    assert!(session.is_windows());
+    let command = Command::as_root("true", ["true"]);
+    let error = session.run(&command, &Shutdown::new()).unwrap_err();
+    assert!(error.to_string().contains("runs Windows"), "{error}");
 }
 
 #[test]

@@ -229,6 +229,62 @@ fn what_a_proxy_refuses_is_explained() {
     });
 }
 
+/// A port whose connects hang: a listener with a full backlog.
+fn black_hole() -> (TcpListener, Vec<TcpStream>) {
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let listener = TcpListener::from(listener);
+    let address = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        held.push(stream);
+    }
+    (listener, held)
+}
+
+#[test]
+fn a_dead_host_behind_a_jumpbox_holds_up_only_itself() {
+    let (jumpbox, target) = (Sshd::start(), Sshd::start());
+    let route = jump(&jumpbox);
+    let hole = black_hole();
+    let port = hole.0.local_addr().unwrap().port();
+    let mut dead = target.settings();
+    dead.address.port = port;
+    dead.connect_timeout = Duration::from_secs(20);
+    dead.route = Some(route.clone());
+    let shutdown = Shutdown::new();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (dead, shutdown) = (dead.clone(), &shutdown);
+            scope.spawn(move || Session::connect(dead, Arc::new(Lines::default()), shutdown));
+        }
+        until("the jumpbox is asked", || {
+            jumpbox.log().contains("Accepted publickey")
+        });
+        let began = std::time::Instant::now();
+        for _ in 0..3 {
+            let mut settings = target.settings();
+            settings.route = Some(route.clone());
+            let session = connect(settings).unwrap();
+            assert!(
+                session
+                    .run(&sh("true"), &Shutdown::new())
+                    .unwrap()
+                    .exit
+                    .ok()
+            );
+        }
+        assert!(began.elapsed() < Duration::from_secs(15));
+        shutdown.raise();
+    });
+    dead.connect_timeout = Duration::from_millis(1500);
+    let error = connect(dead).unwrap_err().to_string();
+    assert!(error.contains("no connection within 1.5 s"), "{error}");
+}
+
 /// Answers the first connection with these bytes, after having read as many as are given.
 fn canned(answers: &'static [(usize, &'static [u8])]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

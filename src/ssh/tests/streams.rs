@@ -1,12 +1,12 @@
 //! Bytes in both directions: all of them, side by side, in bounded memory.
 
 use std::io::Read;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::super::testing::Sshd;
+use super::super::testing::{Sshd, connect};
 use crate::remote::{Command, Error, Remote};
 use crate::shutdown::{Shutdown, Stopped};
 
@@ -102,6 +102,43 @@ fn many_streams_cross_each_other_while_keys_change() {
     });
 }
 
+/// What has arrived for one channel is often read while another is looked at. If that were
+/// forgotten, work would go on only when a keepalive wakes the connection.
+#[test]
+fn no_channel_ever_waits_for_a_keepalive() {
+    let sshd = Sshd::with("RekeyLimit 4M");
+    let mut settings = sshd.settings();
+    settings.keepalive = Duration::from_secs(3600);
+    let session = connect(settings).unwrap();
+    // One upload alone, then many streams that cross each other.
+    for (threads, rounds, size) in [(1, 12, 20 * MIB), (6, 6, 4 * MIB)] {
+        let (done, all_done) = mpsc::channel();
+        for number in 0..threads {
+            let (session, done) = (Arc::clone(&session), done.clone());
+            std::thread::spawn(move || {
+                for round in 0..rounds {
+                    let script = ["cat >/dev/null", "cat", "head -c 3000000; cat >&2"];
+                    let script = script[(number + round) % script.len().min(threads)];
+                    let shutdown = Shutdown::new();
+                    let mut running = session.start(&sh(script), &shutdown).unwrap();
+                    let mut stdin = running.stdin.take().unwrap();
+                    std::thread::spawn(move || {
+                        std::io::copy(&mut pattern(size), &mut stdin).unwrap();
+                    });
+                    digest(&mut running.stdout);
+                    assert!(running.finish().unwrap().ok());
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..threads {
+            all_done
+                .recv_timeout(Duration::from_secs(90))
+                .expect("every channel went on by itself");
+        }
+    }
+}
+
 #[test]
 fn a_slow_reader_stalls_only_itself() {
     let sshd = Sshd::start();
@@ -183,13 +220,13 @@ fn a_signal_ends_reads_writes_and_waits_within_a_second() {
     let shutdown = Shutdown::new();
     std::thread::scope(|scope| {
         let blocked = |script: &str| session.start(&sh(script), &shutdown).unwrap();
-        let mut reading = blocked("exec sleep 600");
+        let mut reading = blocked("exec sleep 60");
         let tell = send.clone();
         scope.spawn(move || {
             let error = reading.stdout.read(&mut [0; 10]).unwrap_err();
             tell.send(error.get_ref().is_some_and(|it| it.is::<Stopped>()))
         });
-        let mut writing = blocked("exec sleep 600");
+        let mut writing = blocked("exec sleep 60");
         let tell = send.clone();
         scope.spawn(move || {
             let mut stdin = writing.stdin.take().unwrap();
@@ -197,7 +234,7 @@ fn a_signal_ends_reads_writes_and_waits_within_a_second() {
             let stopped = error.get_ref().is_some_and(|it| it.is::<Stopped>());
             tell.send(stopped && matches!(writing.finish(), Err(Error::Stopped(_))))
         });
-        let waiting = blocked("exec sleep 600");
+        let waiting = blocked("exec sleep 60");
         let tell = send.clone();
         scope.spawn(move || tell.send(matches!((waiting.wait)(), Err(Error::Stopped(_)))));
         let raised = Instant::now();

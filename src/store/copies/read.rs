@@ -197,7 +197,8 @@ impl Copies {
         faults.extend(found.take(room));
     }
 
-    /// The same question to every store, side by side; answers in the configured order.
+    /// The same question to every store, side by side; answers in the configured order. A
+    /// store that was given up is not waited for again.
     pub(super) async fn each<T, F>(
         &self,
         object: &str,
@@ -208,12 +209,18 @@ impl Copies {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let mut asked = JoinSet::new();
-        for (place, store) in self.stores().enumerate() {
-            let answer = ask(Arc::clone(store));
-            asked.spawn(async move { (place, answer.await) });
-        }
         let mut answers: Vec<Option<Result<T, Error>>> = Vec::new();
         answers.resize_with(self.places.len(), || None);
+        for (place, known) in self.places.iter().enumerate() {
+            if let Standing::GivenUp(reason) = &*known.standing.borrow() {
+                let message = format!("was given up ({reason})");
+                let name = known.store.name();
+                answers[place] = Some(Err(Error::new(Kind::Transient, name, object, message)));
+                continue;
+            }
+            let answer = ask(Arc::clone(&known.store));
+            asked.spawn(async move { (place, answer.await) });
+        }
         while let Some(ended) = asked.join_next().await {
             if let Ok((place, answer)) = ended {
                 answers[place] = Some(answer);

@@ -11,6 +11,7 @@ use lifeboat::secret::Secret;
 use lifeboat::shutdown::Shutdown;
 use lifeboat::store::copies::{Copies, Standing};
 use lifeboat::store::memory::Memory;
+use lifeboat::store::patience::Patience;
 use lifeboat::store::retry::{Retry, RetrySettings};
 use lifeboat::store::s3::S3Credentials;
 
@@ -153,12 +154,18 @@ async fn copies(server: &Server, min_copies: usize) -> (Copies, Arc<Memory>, Arc
     let lines = Arc::new(Lines::default());
     let monitor: Arc<dyn Monitor> = lines.clone();
     let settings = RetrySettings {
-        total: Duration::from_secs(1),
         first_pause: Duration::from_millis(20),
         ..RetrySettings::default()
     };
     let bucket = open(server.settings()).await;
-    let bucket = Retry::new(bucket, settings, monitor.clone(), Shutdown::never());
+    let patience = Patience::new(Duration::from_secs(1));
+    let bucket = Retry::new(
+        bucket,
+        settings,
+        patience,
+        monitor.clone(),
+        Shutdown::never(),
+    );
     let memory = Arc::new(Memory::new("nas", Arc::new(SystemClock)));
     let stores: Vec<Arc<dyn Store>> = vec![Arc::new(bucket), memory.clone()];
     (

@@ -59,7 +59,8 @@ impl Foundation {
         answer
     }
 
-    fn try_ask(&self, request: &Value) -> Value {
+    /// The same; the answer may be that it failed.
+    pub fn try_ask(&self, request: &Value) -> Value {
         let mut control = self.control.lock().unwrap();
         writeln!(control.get_mut(), "{request}").unwrap();
         let mut line = String::new();

@@ -63,6 +63,11 @@ impl Ended {
         line.get(15..).unwrap_or(&line).to_owned()
     }
 
+    /// Standard error without its colours.
+    pub fn log(&self) -> String {
+        plain(&self.stderr)
+    }
+
     /// The id of the version that `in` or `out` printed.
     #[track_caller]
     pub fn id(&self) -> String {
@@ -132,6 +137,16 @@ pub fn resource(
     build: Option<&str>,
     request: &Value,
 ) -> Ended {
+    finish(start_resource(name, directory, build, request))
+}
+
+/// The same, started only.
+pub fn start_resource(
+    name: &str,
+    directory: Option<&Path>,
+    build: Option<&str>,
+    request: &Value,
+) -> Child {
     let mut command = command(name, directory);
     if let Some(build) = build {
         command
@@ -142,7 +157,7 @@ pub fn resource(
             .env("BUILD_JOB_NAME", "nightly")
             .env("BUILD_NAME", "7");
     }
-    finish(start(command, &request.to_string()))
+    start(command, &request.to_string())
 }
 
 /// One of the resource's programs with whatever bytes on standard input.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 
 use super::foundation::Foundation;
-use super::process::{Ended, resource};
+use super::process::{Ended, resource, start_resource};
 
 /// Everything one test needs.
 #[derive(Debug)]
@@ -114,6 +114,17 @@ impl Scene {
     pub fn put(&self, more: &Value) -> Ended {
         let build = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
         resource(
+            "out",
+            Some(self.scratch.path()),
+            Some(&build.to_string()),
+            &self.put_request(more),
+        )
+    }
+
+    /// The same, started only.
+    pub fn start_put(&self, more: &Value) -> std::process::Child {
+        let build = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
+        start_resource(
             "out",
             Some(self.scratch.path()),
             Some(&build.to_string()),

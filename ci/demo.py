@@ -1,0 +1,405 @@
+"""What ci/demo shows, step by step; it sets up and builds, this does the rest.
+
+Talks to Lifeboat as Concourse and operators do: JSON on stdin of `check`, `in` and `out`, flags of `lifeboat`.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "foundation"))
+
+from running import Running  # noqa: E402
+
+PROGRAMS = os.environ.get("LIFEBOAT_PROGRAMS", os.path.join(ROOT, "target", "debug"))
+WORK = os.path.join(ROOT, "target", "demo")
+TAS = "cf"
+SPEC = {"fixture": "tas", "tas": {"blobs": 3000, "big_blobs": 8, "unlock_seconds": 1, "auth": "uaa"},
+        "stores": [{"name": "dc1", "tls": True}]}
+# Where each artifact's files come from: artifact, its directory inside, instance, directory there.
+SOURCES = [
+    ("tas", "blobstore-0-blobstore.tar", "./shared/", "blobstore/blobstore-0", "/var/vcap/store/shared"),
+    ("director", "bosh-0-bosh.tar", "./data/", "bosh", "/var/vcap/store/bosh"),
+    ("director", "bosh-0-credhub.tar", "./data/", "bosh", "/var/vcap/store/credhub"),
+    ("director", "bosh-0-uaa.tar", "./data/", "bosh", "/var/vcap/store/uaa"),
+]
+BEGAN = time.monotonic()
+step_number = 0
+
+
+class Failed(Exception):
+    """The demo did not show what it should; the text says what."""
+
+
+def step(title, why):
+    global step_number
+    step_number += 1
+    print(f"\n{step_number}. {title}\n   {why}\n", flush=True)
+
+
+def show(text):
+    for line in str(text).rstrip("\n").splitlines():
+        print(f"    {line.replace(ROOT + '/', '')}".rstrip(), flush=True)
+
+
+class Log:
+    """A program's log, as it comes; what it found on each instance is counted after the first time."""
+
+    FOUND = re.compile(r" info  (\S+/\S+/\S+|\S+: at (backup|restore), .* is locked before .*)$")
+    seen_once = False
+
+    def __init__(self):
+        self.found = 0
+
+    def line(self, text):
+        if Log.seen_once and self.FOUND.search(text):
+            self.found += 1
+            return
+        self.end()
+        show(text)
+
+    def end(self):
+        if self.found:
+            show(f"         …     {self.found} lines: which scripts were found, which locks wait for which")
+        self.found = 0
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def run(program, *arguments, request=None, build=None):
+    """One program, its log shown as it comes; returns its standard output."""
+    environment = {"PATH": os.environ["PATH"], "HOME": WORK}
+    if build:
+        environment.update({"BUILD_ID": str(build), "BUILD_NAME": str(build), "BUILD_JOB_NAME": "backup",
+                            "BUILD_PIPELINE_NAME": "nightly", "BUILD_TEAM_NAME": "platform",
+                            "ATC_EXTERNAL_URL": "https://concourse.example.com"})
+    child = subprocess.Popen([os.path.join(PROGRAMS, program), *arguments], env=environment, cwd=WORK,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdin.write(json.dumps(request) if request is not None else "")
+    child.stdin.close()
+    lines, log = [], Log()
+    for line in child.stderr:
+        lines.append(plain(line).rstrip())
+        log.line(lines[-1])
+    log.end()
+    output = child.stdout.read()
+    if child.wait() != 0:
+        raise Failed(f"{program} ended with {child.returncode}: {lines[-1] if lines else 'it said nothing'}")
+    return output
+
+
+def start():
+    step("A foundation starts on loopback", "A simulated Director and UAA; per instance a real sshd with its own "
+         "users and /var/vcap; PostgreSQL; a real S3 server.")
+    running = Running(SPEC)
+    ready = running.ready
+    show(f"ready after {ready['seconds']:.1f} s: Director {ready['director']['url']}, "
+         f"{len(ready['instances'])} instances, hosts {', '.join(ready['hosts'])}")
+    show(" ".join(sorted(one["name"] for one in ready["instances"].values())))
+    show(f"S3 at {ready['stores']['dc1']['endpoint']}, a directory as the second store")
+    return running
+
+
+def keygen():
+    step("Keys: lifeboat keygen", "The worker identity goes to the pipeline; the recovery identity to a safe, with the "
+         "sheet. The pipeline never sees it.")
+    show(run("lifeboat", "keygen", "--out-dir", f"{WORK}/keys"))
+    keys = {name: read(f"{WORK}/keys/{name}") for name in os.listdir(f"{WORK}/keys")}
+    return {"worker": keys["worker_identity"], "worker_public": keys["worker_identity.pub"].strip(),
+            "recovery": keys["recovery_identity"], "recipient": keys["recovery_identity.pub"].strip(),
+            "sheet": keys["recovery-sheet.txt"]}
+
+
+def configuration(ready, keys):
+    """What an operator would write: source and params."""
+    dc1, director, host = ready["stores"]["dc1"], ready["director"], ready["hosts"]["bosh"]
+    os.mkdir(f"{WORK}/nas")
+    source = {
+        "foundation": "demo",
+        "stores": [
+            {"name": "dc1", "bucket": dc1["buckets"][0], "endpoint": dc1["endpoint"], "region": dc1["region"],
+             "access_key_id": dc1["access_key_id"], "secret_access_key": dc1["secret_access_key"],
+             "ca_cert": ready["ca_cert"], "use_path_style": True},
+            {"name": "nas", "path": f"{WORK}/nas"}],
+        "min_copies": 2,
+        "recipients": [keys["recipient"]],
+        "trusted_workers": [keys["worker_public"]],
+    }
+    params = {
+        "backup": ["director", "tas"],
+        "worker_identity": keys["worker"],
+        "director": {"host": host["address"], "username": host["username"],
+                     "private_key": read(host["private_key_file"]), "host_key": host["host_public_key"]},
+        "bosh": {"environment": director["url"], "client": director["client"],
+                 "client_secret": director["client_secret"], "ca_cert": ready["ca_cert"]},
+        "tas": {"deployment": TAS},
+    }
+    return source, params
+
+
+def put(source, params, build):
+    began = time.monotonic()
+    answer = json.loads(run("out", WORK, request={"source": source, "params": params}, build=build))
+    Log.seen_once = True
+    print()
+    show(f"version {json.dumps(answer['version'])}, {time.monotonic() - began:.1f} s")
+    return answer
+
+
+def facts(answer):
+    return {pair["name"]: pair["value"] for pair in answer["metadata"]}
+
+
+def clean(running, when):
+    leaks = running.ask("leaks")["leaks"]
+    if leaks:
+        raise Failed(f"{when}, something is left on the instances: {leaks}")
+    locked = [key for key in running.ready["instances"]
+              if running.ask("run", instance=key, script="test -e /var/vcap/sys/run/locked-by-bbr")["status"] == 0]
+    if locked:
+        raise Failed(f"{when}, these are still locked: {locked}")
+    show("the instances: unlocked; no artifact, no marker, no SSH user is left")
+
+
+def change(running):
+    shared = running.ask("churn", instance="blobstore/blobstore-0", path="/var/vcap/store/shared", share=0.01)
+    running.ask("sql", query="insert into apps select id + 100000, name, state from apps where id <= 10")
+    return shared
+
+
+def listed(source, wanted):
+    versions = json.loads(run("check", request={"source": source, "version": None}))
+    show(json.dumps(versions))
+    if [version["id"] for version in versions] != wanted:
+        raise Failed(f"check lists {versions}, not {wanted}")
+
+
+def read(path, mode="r"):
+    with open(path, mode) as file:
+        return file.read()
+
+
+def get(source, version, name, **params):
+    into = f"{WORK}/{name}"
+    os.mkdir(into)
+    run("in", into, request={"source": source, "version": version, "params": params}, build=9)
+    return into
+
+
+def tree(directory):
+    """Relative path to SHA-256 of every file."""
+    found = {}
+    for path, _directories, files in os.walk(directory):
+        for name in files:
+            full = os.path.join(path, name)
+            digest = hashlib.sha256()
+            with open(full, "rb") as file:
+                for piece in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(piece)
+            found[os.path.relpath(full, directory)] = digest.hexdigest()
+    return found
+
+
+def recover_by_hand(keys, backup, component, into):
+    """The blocks of RECOVERY.md, taken from the store, literally."""
+    store = f"{WORK}/nas"
+    page = read(f"{store}/RECOVERY.md")
+    steps = page[:page.index("## 7.")]
+    blocks = re.findall(r"^```sh\n(.*?)^```", steps, re.M | re.S)
+    if len(blocks) < 5:
+        raise Failed("RECOVERY.md has fewer steps than expected")
+    digest = hashlib.sha256(read(f"{store}/recover.py", "rb")).hexdigest()
+    if digest not in keys["sheet"]:
+        raise Failed("recover.py in the store is not the one of the recovery sheet")
+    show(f"recover.py has the SHA-256 of the recovery sheet: {digest[:16]}…")
+    here = f"{WORK}/by-hand-work"
+    os.mkdir(here)
+    head = "\n".join(f"{name}='{value}'" for name, value in [
+        ("STORE", store), ("FOUNDATION", "demo"), ("BACKUP", backup), ("COMPONENT", component),
+        ("RECOVERY_KEY", f"{WORK}/keys/recovery_identity"), ("TRUSTED", keys["worker_public"]), ("TO", into)])
+    script = "\n".join(["set -e", head, *blocks])
+    for block in blocks:
+        for line in block.rstrip().splitlines():
+            show(f"$ {line}" if not line.startswith((" ", "fi")) else f"  {line}")
+    print()
+    done = subprocess.run(["bash", "-c", script], cwd=here, capture_output=True, text=True, check=False,
+                          env={"PATH": os.environ["PATH"], "HOME": here})
+    show("\n".join((done.stdout + done.stderr).splitlines()[-12:]))
+    shutil.rmtree(here)
+    if done.returncode != 0:
+        raise Failed(f"the steps of RECOVERY.md ended with {done.returncode}")
+
+
+def compare(fetched, by_hand):
+    own, other = tree(fetched), tree(by_hand)
+    # bbr's metadata is YAML; the two writers indent and quote differently.
+    one, two = (read(f"{directory}/metadata").replace('"', "").split() for directory in (fetched, by_hand))
+    if own.pop("metadata") != other.pop("metadata") and one != two:
+        raise Failed("bbr's metadata by hand and by `in` differ")
+    different = sorted(set(own.items()) ^ set(other.items()))
+    if not own or different:
+        raise Failed(f"by hand and by `in` differ: {different[:6]}")
+    show(f"tas: {len(own)} artifacts by hand, byte for byte those of `in`; the same checksums in bbr's metadata")
+
+
+def on_instance(running, instance, directory):
+    script = f"cd {directory} && find . -type f -print0 | xargs -0 -r sha256sum -z | base64 -w0"
+    done = running.ask("run", instance=instance, script=script)
+    if done["status"] != 0:
+        raise Failed(f"{instance}: {done['stderr']}")
+    found = {}
+    for record in base64.b64decode(done["stdout"]).split(b"\0"):
+        if record:
+            digest, name = record.split(b"  ", 1)
+            found[name.removeprefix(b"./")] = digest.decode()
+    return found
+
+
+def in_artifact(path, prefix):
+    found = {}
+    with tarfile.open(path, encoding="utf-8", errors="surrogateescape") as archive:
+        for entry in archive:
+            if entry.isreg():
+                name = os.fsencode(entry.name).removeprefix(b"./")
+                inside = prefix.removeprefix("./").encode()
+                content = archive.extractfile(entry)
+                digest = hashlib.sha256(content.read()).hexdigest()
+                if not name.startswith(inside):
+                    raise Failed(f"{path}: {entry.name} is not below {prefix}")
+                found[name.removeprefix(inside)] = digest
+    return found
+
+
+def compare_with_instances(running, fetched):
+    total = 0
+    for component, artifact, prefix, instance, directory in SOURCES:
+        there, here = on_instance(running, instance, directory), in_artifact(f"{fetched}/{component}/{artifact}", prefix)
+        if not here or there != here:
+            missing = sorted(set(there.items()) ^ set(here.items()))[:4]
+            raise Failed(f"{artifact} is not what {instance} holds: {missing}")
+        total += len(here)
+        show(f"{component}: {artifact}: {len(here)} files, each with the SHA-256 it has on {instance}")
+    return total
+
+
+def state(running):
+    return (running.ask("digest", instance="blobstore/blobstore-0", path="/var/vcap/store/shared"),
+            running.ask("digest", instance="bosh", path="/var/vcap/store"),
+            running.ask("sql", query="select md5(string_agg(t::text, ',' order by id)) from apps t"))
+
+
+def restore_with_bbr(running, fetched):
+    program = os.environ.get("BBR") or shutil.which("bbr")
+    step("Restore: the real bbr", "What `in` wrote is what `bbr restore` reads. First the data is damaged.")
+    if not program:
+        show("skipped: no bbr on PATH and none in $BBR")
+        return "skipped: there is no bbr here"
+    before = state(running)
+    running.ask("churn", instance="blobstore/blobstore-0", path="/var/vcap/store/shared", share=0.2)
+    running.ask("sql", query="delete from apps where id < 500")
+    running.ask("run", instance="bosh", script="rm -rf /var/vcap/store/credhub/* /var/vcap/store/bosh/*")
+    if state(running) == before:
+        raise Failed("the data was not damaged")
+    director, host = running.ready["director"], running.ready["hosts"]["bosh"]
+    commands = [
+        ["director", "--host", host["address"], "--username", host["username"], "--private-key-path",
+         host["private_key_file"], "restore", "--artifact-path", f"{fetched}/director"],
+        ["deployment", "--target", director["url"], "--username", director["client"], "--password",
+         director["client_secret"], "--ca-cert", running.ready["ca_file"], "--deployment", TAS, "restore",
+         "--artifact-path", f"{fetched}/tas"]]
+    for command in commands:
+        shown = " ".join("…" if one == director["client_secret"] else one for one in command)
+        show(f"$ bbr {shown.replace(WORK + '/', '')}")
+        done = subprocess.run([program, *command], cwd=WORK, capture_output=True, text=True, check=False)
+        show(f"  exit code {done.returncode}; {(done.stdout + done.stderr).count('INFO')} lines of log")
+        if done.returncode != 0:
+            raise Failed(f"bbr ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    if state(running) != before:
+        raise Failed("the data after bbr's restore is not the data of the backup")
+    show("files of blobstore and director, rows of the database: as before the damage")
+    return "director and tas restored, files and rows as before the damage"
+
+
+def stored_in(directory):
+    sizes = [os.path.getsize(os.path.join(path, name)) for path, _d, files in os.walk(directory) for name in files]
+    return f"{len(sizes)} objects, {sum(sizes) / (1 << 20):.1f} MiB"
+
+
+def summary(first, second, restored, compared):
+    print("\nSummary\n")
+    for title, answer in (("first backup", first), ("second backup", second)):
+        found = facts(answer)
+        print(f"    {title} {answer['version']['id']}")
+        for name in ("api_unavailable", "drained", "changed", "stored", "copies", "base", "signed_by", "duration"):
+            print(f"        {name:16} {found.get(name, '-')}")
+    print("    checked")
+    print(f"        {'with instances':16} {compared} files, no difference")
+    print(f"        {'by hand':16} tas recovered with age, zstd and Python from the second store, no difference")
+    print(f"        {'by bbr':16} {restored}")
+    print(f"        {'second store':16} {stored_in(WORK + '/nas')} for both backups")
+
+
+def demo():
+    running = start()
+    keys = keygen()
+    source, params = configuration(running.ready, keys)
+    step("The first put: out", "Director and TAS: checked, locked, backed up, unlocked, drained into both stores; the manifest "
+         "last. JSON on stdin, as Concourse sends it.")
+    first = put(source, params, 1)
+    clean(running, "after the first backup")
+    step("The second night: 1 % of the blobs and ten rows have changed", "The same put in another build continues the chain: "
+         "equal content is stored once.")
+    change(running)
+    second = put(source, params, 2)
+    show(f"stored this time: {facts(second).get('stored', '?')}, after {facts(first).get('stored', '?')} the first time")
+    ids = [first["version"]["id"], second["version"]["id"]]
+    step("check", "Both are complete in both stores, so both are listed, oldest first.")
+    listed(source, ids)
+    step("in, without download", "The get behind a put: one small read, no key.")
+    backup = json.loads(read(get(source, second["version"], "get") + "/backup.json"))
+    show("backup.json: " + json.dumps({key: value for key, value in backup.items() if not isinstance(value, (dict, list))}, indent=2))
+    step("The ensure of every backup job: out with cleanup", "After a good backup there is nothing to mend, so it touches nothing.")
+    run("out", WORK, request={"source": source, "params": {
+        key: value for key, value in params.items() if key != "backup"} | {"cleanup": ["director", "tas"]}}, build=2)
+    clean(running, "after the cleanup")
+    step("in, with download", "This job holds the recovery identity. One folder per component, in bbr's own layout, every file "
+         "verified.")
+    fetched = get(source, second["version"], "fetched", download=True, recovery_identity=keys["recovery"])
+    for component in ("director", "tas"):
+        show(f"{component}/: {' '.join(sorted(os.listdir(f'{fetched}/{component}')))}")
+    step("Recovery without Lifeboat", "age, zstd and Python, by the steps of the RECOVERY.md that lies in the store.")
+    recover_by_hand(keys, ids[1], "tas", f"{WORK}/by-hand")
+    step("Every file compared", "By hand with `in`, and `in` with what the instances hold.")
+    compare(f"{fetched}/tas", f"{WORK}/by-hand")
+    compared = compare_with_instances(running, fetched)
+    restored = restore_with_bbr(running, fetched)
+    summary(first, second, restored, compared)
+
+
+def main():
+    shutil.rmtree(WORK, ignore_errors=True)
+    os.makedirs(WORK, mode=0o700)
+    try:
+        demo()
+    except Failed as failed:
+        print(f"\nci/demo failed: {failed}\nWhat it made is kept in target/demo.", file=sys.stderr)
+        return 1
+    finally:
+        Running.end_all()
+    shutil.rmtree(WORK)
+    print(f"\nci/demo: all steps done in {time.monotonic() - BEGAN:.0f} s; nothing is left running.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

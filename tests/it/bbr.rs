@@ -1,0 +1,1 @@
+//! What the real bbr reads and writes.

@@ -1,0 +1,599 @@
+//! A backup, its successes and every failure edge (§6.4).
+
+use serde_json::{Value, json};
+
+use super::{Case, Line, assert_before, names, never_says, says, tar_file, tar_names};
+
+const BACKUP: &str = "echo data > \"$BBR_ARTIFACT_DIRECTORY\"f";
+
+/// Of instances `u1` and `u2`.
+fn both(case: &Case, script: &str, value: &Value) {
+    case.script("g1/u1", "j1", script, value.clone());
+    case.script("g2/u2", "j2", script, value.clone());
+}
+
+// rows 62, 69, 83, 88, 90
+#[test]
+fn a_backup_of_one_instance_is_bbrs_directory() {
+    let case = Case::s1();
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!("true"));
+    case.foundation.ask(json!({
+        "do": "set-job", "instance": "g/u0", "job": "empty",
+        "value": {"release": "r", "scripts": {"backup": "true"}}
+    }));
+    case.backup().ok();
+    case.foundation.assert_clean();
+    assert_eq!(case.told_unlock("g/u0 j post-backup-unlock"), "true");
+    let got = case.fetched();
+    assert_eq!(names(&got), ["g-0-empty.tar", "g-0-j.tar", "metadata"]);
+    assert_eq!(tar_names(&got.join("g-0-j.tar")), ["./", "./a", "./b"]);
+    assert_eq!(tar_file(&got.join("g-0-j.tar"), "./a"), "A");
+    assert_eq!(tar_names(&got.join("g-0-empty.tar")), ["./"]);
+    let metadata = std::fs::read_to_string(got.join("metadata")).unwrap();
+    let lines: Vec<_> = metadata.lines().collect();
+    let a = "559aead08264d5795d3909718cdd05abd49572e84fe55590eef31a88a08fdffd";
+    let b = "df7e70e5021544f4834bbee64a9e3789febc4be81470df629cad6ddb03320a5c";
+    assert_eq!(
+        lines[..lines.len() - 2],
+        [
+            "instances:",
+            "- name: \"g\"",
+            "  index: \"0\"",
+            "  artifacts:",
+            "  - name: \"empty\"",
+            "    checksums: {}",
+            "  - name: \"j\"",
+            "    checksums:",
+            &format!("      \"./a\": {a}"),
+            &format!("      \"./b\": {b}"),
+            "backup_activity:",
+        ]
+    );
+    for (line, key) in lines[lines.len() - 2..]
+        .iter()
+        .zip(["start_time", "finish_time"])
+    {
+        let time = line.strip_prefix(&format!("  {key}: ")).unwrap();
+        let shape: String = time
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
+        assert_eq!(shape, "0000/00/00 00:00:00 UTC");
+    }
+    // Two backups within one second are two backups.
+    case.backup().ok();
+    assert_eq!(case.check().len(), 2);
+}
+
+// rows 63, 64, 65, 66, 68
+#[test]
+fn phases_are_barriers_across_instances() {
+    let case = Case::s2();
+    both(&case, "pre-backup-lock", &json!({"sleep": 0.2}));
+    both(&case, "post-backup-unlock", &json!({"sleep": 0.1}));
+    case.script("g2/u2", "j2", "backup", json!({"sleep": 0.3}));
+    case.script(
+        "g1/u1",
+        "j1",
+        "backup",
+        json!({"body": "test -d \"$BBR_ARTIFACT_DIRECTORY\"; echo 1 > \"$BBR_ARTIFACT_DIRECTORY\"f"}),
+    );
+    case.foundation.ask(json!({
+        "do": "set-job", "instance": "g1/u1", "job": "k",
+        "value": {"release": "r", "scripts": {"backup": {"sleep": 0.1}}}
+    }));
+    case.backup().ok();
+    let lines = case.lines();
+    assert_before(&lines, "pre-backup-lock", " backup");
+    assert_before(&lines, " backup", "post-backup-unlock");
+    let environment = case.environment("g1/u1 j1 backup");
+    let directory = "/var/vcap/store/bbr-backup/j1/";
+    assert_eq!(environment["BBR_ARTIFACT_DIRECTORY"], directory);
+    assert_eq!(environment["ARTIFACT_DIRECTORY"], directory);
+    assert_eq!(environment.len(), 2, "{environment:?}");
+    assert!(case.environment("g1/u1 j1 pre-backup-lock").is_empty());
+    let got = case.fetched();
+    assert_eq!(
+        names(&got),
+        ["g1-0-j1.tar", "g1-0-k.tar", "g2-0-j2.tar", "metadata"]
+    );
+    let metadata = std::fs::read_to_string(got.join("metadata")).unwrap();
+    assert_eq!(metadata.matches("- name: \"g1\"").count(), 1, "{metadata}");
+    case.foundation.assert_clean();
+
+    // An instance with nothing to back up is locked and unlocked all the same.
+    case.script("g2/u2", "j2", "backup", Value::Null);
+    case.forget();
+    case.backup().ok();
+    let ran = case.started();
+    for script in ["pre-backup-lock", "post-backup-unlock"] {
+        assert!(ran.contains(&format!("g2/u2 j2 {script}")), "{ran:?}");
+    }
+    assert_eq!(
+        names(&case.fetched()),
+        ["g1-0-j1.tar", "g1-0-k.tar", "metadata"]
+    );
+    case.foundation.assert_clean();
+}
+
+// rows 67
+#[test]
+fn scripts_side_by_side_are_limited() {
+    let jobs: serde_json::Map<String, Value> = (0..12)
+        .map(|number| {
+            let job = json!({"release": "r", "scripts": {"backup": {"sleep": 0.3}}});
+            (format!("j{number}"), job)
+        })
+        .collect();
+    let case = Case::groups(json!([{"name": "g", "jobs": jobs}]));
+    let most = |lines: &[Line]| {
+        let (mut now, mut most) = (0_i32, 0);
+        for line in lines {
+            now += if line.event == "start" { 1 } else { -1 };
+            most = most.max(now);
+        }
+        most
+    };
+    case.backup().ok();
+    let at_once = most(&case.lines());
+    assert!((2..=10).contains(&at_once), "{at_once}");
+    case.forget();
+    case.backup_with(&json!({"limits": {"parallel": 2}})).ok();
+    assert_eq!(most(&case.lines()), 2);
+}
+
+// rows 70, 71, 98
+#[test]
+fn a_failed_backup_script_unlocks_with_false_and_commits_nothing() {
+    let case = Case::s1();
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!("true"));
+    case.of_j("backup", json!({"stderr": "baz", "exit": 1}));
+    case.foundation.ask(json!({
+        "do": "set-job", "instance": "g/u0", "job": "k",
+        "value": {"release": "r", "scripts": {"backup": {"sleep": 0.5}}}
+    }));
+    let log = case.backup_fails();
+    let last = log.lines().last().unwrap();
+    says(
+        last,
+        &[
+            "backup of job j on g/u0",
+            "exit code 1",
+            "baz",
+            "no backup was committed",
+            "every instance is unlocked",
+        ],
+    );
+    assert_eq!(case.told_unlock("g/u0 j post-backup-unlock"), "false");
+    let lines = case.lines();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.what == "g/u0 k backup" && line.event == "end")
+    );
+    assert_before(&lines, "k backup", "post-backup-unlock");
+    case.assert_nothing_happened();
+
+    case.of_j("backup", json!({"body": "kill -9 $$"}));
+    says(
+        &case.backup_fails(),
+        &["backup of job j on g/u0", "signal 9", "137"],
+    );
+    case.assert_nothing_happened();
+}
+
+// rows 72, 73, 74
+#[test]
+fn a_failed_lock_stops_further_levels_and_unlocks_everything_in_reverse() {
+    let case = Case::s2();
+    both(&case, "post-backup-unlock", &json!({"sleep": 0.1}));
+    case.script(
+        "g1/u1",
+        "j1",
+        "pre-backup-lock",
+        json!({"stderr": "no lock", "exit": 1}),
+    );
+    case.script("g2/u2", "j2", "pre-backup-lock", json!("true"));
+    case.script(
+        "g1/u1",
+        "j1",
+        "metadata",
+        json!({"yaml": {"backup_should_be_locked_before": [{"job_name": "j2", "release": "r"}]}}),
+    );
+    let log = case.backup_fails();
+    let last = log.lines().last().unwrap();
+    says(
+        last,
+        &[
+            "pre-backup-lock of job j1 on g1/u1",
+            "no lock",
+            "every instance is unlocked",
+        ],
+    );
+    assert_eq!(
+        case.started(),
+        [
+            "g1/u1 j1 pre-backup-lock",
+            "g2/u2 j2 post-backup-unlock",
+            "g1/u1 j1 post-backup-unlock"
+        ]
+    );
+    assert_eq!(case.told_unlock("g2/u2 j2 post-backup-unlock"), "false");
+    case.assert_nothing_happened();
+
+    case.script(
+        "g1/u1",
+        "j1",
+        "post-backup-unlock",
+        json!({"stderr": "no unlock", "exit": 1}),
+    );
+    let log = case.backup_fails();
+    says(
+        &log,
+        &[
+            "1. deployment/dep: lock: ",
+            "no lock",
+            "2. deployment/dep: unlock: ",
+            "no unlock",
+        ],
+    );
+    says(
+        log.lines().last().unwrap(),
+        &[
+            "Jobs may still be locked on g1/u1",
+            "lifeboat cleanup deployment/dep",
+        ],
+    );
+    assert_eq!(case.check(), [""; 0]);
+    assert!(!case.has_artifacts("g1/u1"));
+    case.script("g1/u1", "j1", "post-backup-unlock", json!("true"));
+    case.cleanup().ok();
+    case.foundation.assert_clean();
+    case.script("g1/u1", "j1", "pre-backup-lock", json!("true"));
+    case.backup().ok();
+}
+
+// rows 75, 76
+#[test]
+fn a_failed_unlock_after_a_good_backup_keeps_the_backup() {
+    let case = Case::s1();
+    case.of_j("post-backup-unlock", json!({"stderr": "stuck", "exit": 1}));
+    case.of_j("pre-backup-lock", json!("true"));
+    let ended = case.lifeboat("backup").fails(4);
+    says(
+        &ended.last_line(),
+        &[
+            "stuck",
+            "is committed and complete",
+            "Jobs may still be locked on g/u0",
+            "lifeboat cleanup deployment/dep",
+        ],
+    );
+    assert_eq!(case.check().len(), 1);
+    assert_eq!(names(&case.fetched()), ["g-0-j.tar", "metadata"]);
+    assert!(!case.has_artifacts("g/u0"));
+    // Nobody may lock a job that is still locked.
+    says(&case.backup_fails(), &["g/u0", "run the cleanup"]);
+    case.of_j("post-backup-unlock", json!("true"));
+    case.cleanup().ok();
+    case.foundation.assert_clean();
+
+    case.of_j("post-backup-unlock", json!({"stderr": "stuck", "exit": 1}));
+    case.of_j("backup", json!({"stderr": "baz", "exit": 1}));
+    let ended = case.lifeboat("backup").fails(4);
+    says(
+        &ended.last_line(),
+        &[
+            "baz",
+            "no backup was committed",
+            "Jobs may still be locked on g/u0",
+        ],
+    );
+    says(&ended.log(), &["2. deployment/dep: unlock: ", "stuck"]);
+    assert_eq!(case.check().len(), 1);
+}
+
+// rows 77, 78, 79
+#[test]
+fn a_director_that_removes_no_users_is_said_beside_every_other_error() {
+    let case = Case::s1();
+    case.refuse_ssh_cleanup();
+    let log = case.backup_fails();
+    says(
+        log.lines().last().unwrap(),
+        &[
+            "SSH user bosh_",
+            "no users today",
+            "is committed and complete",
+            "lifeboat cleanup deployment/dep",
+        ],
+    );
+    assert_eq!(case.check().len(), 1);
+    assert_eq!(names(&case.fetched()), ["g-0-j.tar", "metadata"]);
+    case.clear_director_faults();
+    case.cleanup().ok();
+    case.foundation.assert_clean();
+
+    case.of_j("backup", json!({"stderr": "baz", "exit": 1}));
+    case.refuse_ssh_cleanup();
+    says(
+        &case.backup_fails(),
+        &[
+            "1. deployment/dep: backup: ",
+            "baz",
+            "2. deployment/dep: SSH user",
+        ],
+    );
+    case.clear_director_faults();
+    case.cleanup().ok();
+
+    case.of_j("backup", json!(BACKUP));
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!({"stderr": "stuck", "exit": 1}));
+    case.command_fault(
+        "g/u0",
+        "tar --create|tar.*--create",
+        "status",
+        json!({"status": 2, "stderr": "tar: no"}),
+    );
+    case.refuse_ssh_cleanup();
+    let log = case.backup_fails();
+    says(
+        &log,
+        &[
+            "1. deployment/dep: unlock: ",
+            "2. deployment/dep: drain",
+            "tar: no",
+            "3. deployment/dep: SSH user",
+        ],
+    );
+    assert_eq!(case.check().len(), 1);
+    case.clear_director_faults();
+    case.clear_command_faults("g/u0");
+    case.of_j("post-backup-unlock", json!("true"));
+    case.cleanup().ok();
+    case.foundation.assert_clean();
+}
+
+// rows 80, 81, 100
+#[test]
+fn a_drain_that_cannot_be_trusted_commits_nothing() {
+    let case = Case::s1();
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!("true"));
+    case.foundation.ask(json!({
+        "do": "set-job", "instance": "g/u0", "job": "k",
+        "value": {"release": "r", "scripts": {"backup": BACKUP}}
+    }));
+    // One bit on the way: the file is asked again.
+    let tar = "tar.*--create.*bbr-backup/j";
+    case.command_fault("g/u0", tar, "flip", json!({"bytes": 1024, "times": 1}));
+    case.backup().ok();
+    assert_eq!(tar_file(&case.fetched().join("g-0-j.tar"), "./a"), "A");
+    assert_eq!(case.check().len(), 1);
+
+    case.forget();
+    case.command_fault("g/u0", tar, "flip", json!({"bytes": 1024}));
+    let log = case.backup_fails();
+    says(
+        log.lines().last().unwrap(),
+        &["drain", "g-0-j.tar", "g/u0", "every instance is unlocked"],
+    );
+    assert_eq!(case.told_unlock("g/u0 j post-backup-unlock"), "true");
+    case.clear_command_faults("g/u0");
+    case.foundation.assert_clean();
+
+    case.of_j(
+        "backup",
+        json!({"body": format!("{BACKUP}\nmount --bind /dev/null /usr/bin/sha256sum")}),
+    );
+    let log = case.backup_fails();
+    says(
+        log.lines().last().unwrap(),
+        &["drain", "g/u0", "no backup was committed"],
+    );
+    never_says(&log, &["is committed"]);
+    assert_eq!(case.check().len(), 1);
+    case.shell("g/u0", "umount /usr/bin/sha256sum");
+    case.foundation.assert_clean();
+}
+
+// rows 82
+#[test]
+fn what_the_login_user_may_not_read_is_backed_up() {
+    let case = Case::s1();
+    case.shell("g/u0", "chmod 700 /var/vcap/store");
+    case.of_j(
+        "backup",
+        json!({"files": {"f": "F"}, "body":
+            "chmod 600 \"$BBR_ARTIFACT_DIRECTORY\"f; chown -R 1234:1234 \"$BBR_ARTIFACT_DIRECTORY\"; \
+             chmod 700 \"$BBR_ARTIFACT_DIRECTORY\""}),
+    );
+    case.backup().ok();
+    assert_eq!(tar_file(&case.fetched().join("g-0-j.tar"), "./f"), "F");
+    case.foundation.assert_clean();
+}
+
+// rows 84, 85
+#[test]
+fn odd_names_and_links_survive_and_are_reported() {
+    let case = Case::new(
+        &json!({"fixture": "S1", "deployments": [{"name": "dep", "groups": [{
+            "name": "g", "instances": [{"id": "u0", "files": {"/var/vcap/store/wild": {
+                "tree": {"files": 20, "big": 0, "wild": true}}}}],
+            "jobs": {"j": {"release": "r", "scripts": {"backup":
+                "cp -a /var/vcap/store/wild/. \"$BBR_ARTIFACT_DIRECTORY\"\n\
+                 cd \"$BBR_ARTIFACT_DIRECTORY\"; echo 1 > 'x y'; ln 'x y' second; ln -s nowhere link"}}},
+        }]}]}),
+    );
+    let log = case.backup().ok().log();
+    says(&log, &["bbr itself cannot restore"]);
+    let tar = case.fetched().join("g-0-j.tar");
+    assert_eq!(tar_file(&tar, "./second"), "1\n");
+    assert_eq!(tar_file(&tar, "./x y"), "1\n");
+    let kinds = std::process::Command::new("tar")
+        .arg("-tvf")
+        .arg(&tar)
+        .output()
+        .unwrap();
+    let kinds = String::from_utf8(kinds.stdout).unwrap();
+    says(&kinds, &["./link -> nowhere"]);
+    never_says(&kinds, &["link to"]);
+    // Each file, whatever its name, has its content.
+    let place = tempfile::tempdir().unwrap();
+    let done = std::process::Command::new("tar")
+        .arg("-xf")
+        .arg(&tar)
+        .arg("-C")
+        .arg(place.path())
+        .status()
+        .unwrap();
+    assert!(done.success());
+    let compared = std::process::Command::new("diff")
+        .args(["-r", "--no-dereference"])
+        .arg(format!(
+            "{}/var/vcap/store/wild",
+            case.foundation.ready["instances"]["dep/g/u0"]["root"]
+                .as_str()
+                .unwrap()
+        ))
+        .arg(place.path())
+        .output()
+        .unwrap();
+    let differences = String::from_utf8_lossy(&compared.stdout).into_owned();
+    assert_eq!(
+        differences.lines().count(),
+        3,
+        "the three names made later: {differences}"
+    );
+    assert!(
+        differences.lines().all(|line| line.starts_with("Only in ")),
+        "{differences}"
+    );
+}
+
+// rows 86, 87, 162
+#[test]
+fn an_artifact_directory_in_the_way_is_named_and_left() {
+    let case = Case::s2();
+    case.shell("g2/u2", "mkdir -p /var/vcap/store/bbr-backup/x");
+    let log = case.backup_fails();
+    says(
+        log.lines().last().unwrap(),
+        &[
+            "/var/vcap/store/bbr-backup exists on g2/u2",
+            "run the cleanup",
+            "nothing was locked",
+        ],
+    );
+    assert_eq!(case.started(), [""; 0]);
+    assert!(case.has_artifacts("g2/u2") && !case.has_artifacts("g1/u1"));
+    case.shell("g1/u1", "mkdir /var/vcap/store/bbr-backup");
+    says(
+        case.backup_fails().lines().last().unwrap(),
+        &["/var/vcap/store/bbr-backup exists on g1/u1, g2/u2"],
+    );
+    assert_eq!(case.check(), [""; 0]);
+    case.cleanup().ok();
+    case.foundation.assert_clean();
+    case.backup().ok();
+}
+
+// rows 91, 92
+#[test]
+fn the_deployment_manifest_is_kept_byte_for_byte_when_asked() {
+    let case = Case::s1();
+    case.backup().ok();
+    assert_eq!(names(&case.fetched()), ["g-0-j.tar", "metadata"]);
+    let text = format!(
+        "# umlaut \u{fc}, tab\t, no newline at the end\n{}",
+        "---\nname: dep\ninstance_groups: [{name: g, jobs: [{name: j, release: r}]}]"
+    );
+    case.foundation
+        .ask(json!({"do": "set-manifest", "deployment": "dep", "text": text}));
+    case.backup_with(&json!({"with_manifest": true})).ok();
+    let got = std::fs::read_to_string(case.fetched().join("manifest.yml")).unwrap();
+    assert_eq!(got, text);
+    // It is asked for once, before anything else.
+    case.forget();
+    case.clear_requests();
+    case.director_fault(json!({
+        "action": "status", "status": 500, "method": "GET", "path": "^/deployments/dep$", "body": "no manifest"
+    }));
+    says(
+        &case.backup_fails_with(&json!({"with_manifest": true})),
+        &["no manifest"],
+    );
+    assert_eq!(case.lines(), []);
+    case.foundation.assert_clean();
+    assert_eq!(case.check().len(), 2);
+}
+
+// rows 93, 94, 95
+#[test]
+fn without_locks_nothing_is_locked_or_unlocked() {
+    let case = Case::s1();
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!("true"));
+    let free = json!({"unsafe_lock_free": true});
+    let log = case.backup_with(&free).ok().log();
+    says(
+        &log,
+        &["lock scripts are skipped", "unlock scripts are skipped"],
+    );
+    assert_eq!(case.started(), ["g/u0 j backup"]);
+    case.foundation.assert_clean();
+    case.forget();
+    case.of_j("backup", json!({"exit": 1}));
+    case.backup_fails_with(&free);
+    assert_eq!(case.started(), ["g/u0 j backup"]);
+    case.foundation.assert_clean();
+    case.forget();
+    case.metadata_of_j("backup_should_be_locked_before: [{job_name: j, release: r}]");
+    says(&case.backup_fails_with(&free), &["circle"]);
+    assert_eq!(case.started(), [""; 0]);
+    case.foundation.assert_clean();
+}
+
+// rows 96
+#[test]
+fn a_silent_script_keeps_its_connection() {
+    let case = Case::s1();
+    case.foundation.ask(json!({
+        "do": "sshd-config", "instance": "g/u0", "extra": "ClientAliveInterval 1\nClientAliveCountMax 1\n"
+    }));
+    case.of_j("backup", json!({"sleep": 5, "files": {"f": "F"}}));
+    case.backup().ok();
+    case.foundation.assert_clean();
+}
+
+// rows 97, 99
+#[test]
+fn a_connection_that_ends_without_a_status_is_a_failure() {
+    let case = Case::s1();
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!("true"));
+    for (kind, pattern) in [
+        ("run_then_cut", "bin/bbr/backup"),
+        ("cut", "bin/bbr/backup"),
+        ("cut", "bin/bbr/pre-backup-lock"),
+    ] {
+        case.forget();
+        case.command_fault("g/u0", pattern, kind, json!({"times": 1}));
+        let log = case.backup_fails();
+        let last = log.lines().last().unwrap();
+        says(last, &["g/u0", "connection", "every instance is unlocked"]);
+        assert_eq!(case.told_unlock("g/u0 j post-backup-unlock"), "false");
+        case.clear_command_faults("g/u0");
+        case.assert_nothing_happened();
+    }
+    // What is looked for and not seen is not absent.
+    for pattern in ["bin/bbr", "bbr-backup.lifeboat"] {
+        case.command_fault("g/u0", pattern, "cut", json!({}));
+        case.backup_fails();
+        case.clear_command_faults("g/u0");
+        case.assert_nothing_happened();
+    }
+}

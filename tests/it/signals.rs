@@ -1,0 +1,282 @@
+//! SIGTERM, SIGINT and SIGKILL at every phase of a put: it ends in the ten seconds that
+//! Concourse leaves, lists nothing, and the cleanup mends whatever is left.
+
+mod run;
+
+use serde_json::{Value, json};
+
+use crate::support::process::{command, start};
+use crate::support::scene::{Scene, merge};
+use run::{
+    COMPONENT, IN_TIME, Phase, Signal, end, every_signal, hold, interrupt, mended, release,
+    side_by_side,
+};
+
+/// `pre-backup-lock` runs on both `api` first, then on `cc`; unlock the other way round.
+pub fn spec() -> Value {
+    let scripts = |more: Value| {
+        let mut scripts = json!({"pre-backup-lock": "true", "post-backup-unlock": "true"});
+        merge(&mut scripts, &more);
+        scripts
+    };
+    json!({"director": {}, "stores": ["s3"], "deployments": [{"name": "dep", "groups": [
+        {"name": "db", "instances": [{"id": "d0"}], "jobs": {"cc": {"release": "r", "scripts": scripts(json!({
+            "backup": "head -c 3000000 /dev/urandom > \"$BBR_ARTIFACT_DIRECTORY\"dump",
+        }))}}},
+        {"name": "api", "instances": [{"id": "a0"}, {"id": "a1"}], "jobs": {"api": {"release": "r",
+            "scripts": scripts(json!({"metadata": METADATA}))}}},
+    ]}]})
+}
+
+const METADATA: &str =
+    "echo '{\"backup_should_be_locked_before\": [{\"job_name\": \"cc\", \"release\": \"r\"}]}'";
+
+/// A store of the file system and one of S3, both needed.
+fn scene() -> Scene {
+    let mut scene = Scene::with_stores(&spec(), &["one"]);
+    let s3 = scene.s3("s3");
+    scene.source["stores"].as_array_mut().unwrap().push(s3);
+    scene
+}
+
+/// Every phase in which a signal can come: how it is held up, and how it is seen.
+fn phases() -> Vec<Phase> {
+    vec![
+        Phase::new("stores are probed")
+            .fault(
+                "s3",
+                json!({"action": "stall", "method": "PUT", "path": "/probe"}),
+            )
+            .until_request("s3", "PUT", "/probe"),
+        Phase::new("a task of the Director is queued")
+            .task("vm-stats", json!({"queued": 100_000}))
+            .until_request("director", "GET", "^/tasks/"),
+        Phase::new("SSH users are set up")
+            .task("ssh: setup", json!({"processing": 100_000}))
+            .until_request("director", "POST", "/ssh$"),
+        Phase::new("connecting")
+            .ask(json!({"do": "sshd", "instance": "db/d0", "action": "pause"}))
+            .until_request("director", "GET", "^/tasks/.*type=result"),
+        Phase::new("a metadata script runs")
+            .script(
+                "api/a0",
+                "api",
+                "metadata",
+                json!({"sleep": 60, "body": METADATA}),
+            )
+            .until_script("api", "metadata", "start"),
+        Phase::new("instances are marked")
+            .command_fault("api/a0", "cp .*owner.*marker")
+            .until_command("api/a0", "cp .*owner.*marker"),
+        Phase::new("the first lock")
+            .script("api/a0", "api", "pre-backup-lock", json!({"sleep": 60}))
+            .until_script("api", "pre-backup-lock", "start")
+            .locks(),
+        Phase::new("the second lock, which ignores SIGTERM")
+            .script(
+                "db/d0",
+                "cc",
+                "pre-backup-lock",
+                json!({"body": "trap '' TERM; while sleep 0.2; do :; done"}),
+            )
+            .until_script("cc", "pre-backup-lock", "start")
+            .locks(),
+        Phase::new("a backup script runs")
+            .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+            .until_script("cc", "backup", "start")
+            .locks(),
+        Phase::new("an unlock script runs")
+            .script("db/d0", "cc", "post-backup-unlock", json!({"sleep": 2}))
+            .until_script("cc", "post-backup-unlock", "start")
+            .locks(),
+        Phase::new("a stream waits for a store")
+            .fault(
+                "s3",
+                json!({"action": "stall", "method": "PUT", "path": "/data/"}),
+            )
+            .until_request("s3", "PUT", "/data/")
+            .locks(),
+        Phase::new("instances are cleaned")
+            .command_fault("api/a1", "lifeboat-remove")
+            .until_command("api/a1", "lifeboat-remove")
+            .locks(),
+        Phase::new("SSH users are removed")
+            .task("ssh: cleanup", json!({"processing": 100_000}))
+            .until_request_with("director", "POST", "/ssh$", 3)
+            .locks(),
+        Phase::new("just before the commit")
+            .fault(
+                "s3",
+                json!({"action": "stall", "method": "GET", "path": "start-after=", "skip": 1}),
+            )
+            .until_request_with("s3", "GET", "start-after=", 2)
+            .locks(),
+    ]
+}
+
+#[test]
+fn a_signal_at_any_phase_ends_in_time_and_cleanup_mends_the_rest() {
+    side_by_side(phases(), |phase| every_signal(&scene(), &phase));
+}
+
+/// Phases in which ten seconds do not suffice, or somebody else hangs too.
+#[test]
+fn what_hangs_is_left_to_cleanup_in_time_and_named() {
+    side_by_side(
+        vec![
+            Phase::new("an unlock script takes too long")
+                .script("db/d0", "cc", "post-backup-unlock", json!({"sleep": 13}))
+                .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+                .until_script("cc", "backup", "start"),
+            Phase::new("an instance hangs")
+                .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+                .until_script("cc", "backup", "start")
+                .then(json!({"do": "sshd", "instance": "api/a1", "action": "pause"})),
+            Phase::new("the Director hangs")
+                .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+                .until_script("cc", "backup", "start")
+                .then(json!({"do": "fault", "service": "director", "action": "stall"})),
+        ],
+        |phase| {
+            let scene = scene();
+            let until = hold(&scene, &phase);
+            let mut config = scene.put_request(&json!({}));
+            let params = config["params"].clone();
+            merge(&mut config["source"], &params);
+            let file = scene.scratch.path().join("config.json");
+            std::fs::write(&file, config["source"].to_string()).unwrap();
+            let arguments = ["--config", file.to_str().unwrap(), "backup", COMPONENT];
+            let child = start(command("lifeboat", arguments), "");
+            let (ended, took) = end(&scene, child, &until, Signal::Term);
+            assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+            let journal = scene.foundation.journal().join("\n");
+            let locked = match phase.name {
+                "an unlock script takes too long" => {
+                    assert!(ended.stderr.contains("started at once"), "{}", ended.stderr);
+                    for instance in ["api/a0 api", "api/a1 api", "db/d0 cc"] {
+                        let start = format!("{instance} post-backup-unlock start");
+                        assert!(journal.contains(&start), "{}\n{journal}", ended.stderr);
+                    }
+                    Some("db/d0")
+                }
+                "an instance hangs" => {
+                    for instance in ["api/a0 api", "db/d0 cc"] {
+                        let end = format!("{instance} post-backup-unlock end");
+                        assert!(journal.contains(&end), "{}\n{journal}", ended.stderr);
+                    }
+                    Some("api/a1")
+                }
+                _ => None,
+            };
+            let last = ended.last_line();
+            assert!(
+                last.ends_with(&format!("lifeboat cleanup {COMPONENT}")),
+                "{}",
+                ended.stderr
+            );
+            match locked {
+                Some(instance) => {
+                    assert_eq!(ended.code, 4, "{}", ended.stderr);
+                    let named = format!("may still be locked on {instance}.");
+                    assert!(last.contains(&named), "{}", ended.stderr);
+                }
+                None => {
+                    assert_eq!(ended.code, 1, "{}", ended.stderr);
+                    assert!(
+                        last.contains("every instance is unlocked"),
+                        "{}",
+                        ended.stderr
+                    );
+                    assert!(ended.stderr.contains("may remain"), "{}", ended.stderr);
+                }
+            }
+            assert!(scene.check().is_empty());
+            release(&scene, &phase);
+            mended(&scene);
+            took
+        },
+    );
+}
+
+/// Once the first manifest is written there is a backup; a signal does not undo it.
+#[test]
+fn a_signal_after_the_first_manifest_does_not_undo_the_backup() {
+    let manifest = json!({"action": "delay", "seconds": 1, "method": "PUT", "path": "/backups/"});
+    let slow = Phase::new("the second manifest is slow")
+        .fault("s3", manifest.clone())
+        .until_request("s3", "PUT", "/backups/");
+    let stall = Phase::new("the second manifest hangs")
+        .fault(
+            "s3",
+            json!({"action": "stall", "method": "PUT", "path": "/backups/"}),
+        )
+        .until_request("s3", "PUT", "/backups/");
+    side_by_side(vec![slow, stall], |phase| {
+        let scene = scene();
+        let (ended, took) = interrupt(&scene, &phase, Signal::Term);
+        assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+        scene.foundation.assert_clean();
+        let listed = scene.check();
+        assert_eq!(listed.len(), 1, "{}", ended.stderr);
+        if phase.name.contains("slow") {
+            assert_eq!(ended.ok().id(), listed[0]);
+        } else {
+            assert_eq!(ended.code, 1, "{}", ended.stderr);
+            let last = ended.last_line();
+            assert!(
+                last.contains(&listed[0]) && last.contains("only in one"),
+                "{last}"
+            );
+        }
+        release(&scene, &phase);
+        scene.download(&listed[0]);
+        mended(&scene);
+        took
+    });
+}
+
+/// SIGKILL there: what is listed is complete.
+#[test]
+fn sigkill_between_two_manifests_leaves_a_whole_backup_listed() {
+    let phase = Phase::new("the second manifest hangs")
+        .fault(
+            "s3",
+            json!({"action": "stall", "method": "PUT", "path": "/backups/"}),
+        )
+        .until_request("s3", "PUT", "/backups/");
+    let scene = scene();
+    interrupt(&scene, &phase, Signal::Kill);
+    let listed = scene.check();
+    assert_eq!(listed.len(), 1);
+    release(&scene, &phase);
+    scene.download(&listed[0]);
+    mended(&scene);
+}
+
+/// A cleanup is stopped as well as a backup; the next one does what is left.
+#[test]
+fn a_cleanup_that_is_stopped_ends_in_time_and_the_next_one_goes_on() {
+    let scene = scene();
+    let locked = Phase::new("locked")
+        .script("db/d0", "cc", "backup", json!({"sleep": 60}))
+        .until_script("cc", "backup", "start");
+    interrupt(&scene, &locked, Signal::Kill);
+    release(&scene, &locked);
+    let unlocking = Phase::new("cleanup unlocks")
+        .script("db/d0", "cc", "post-backup-unlock", json!({"sleep": 15}))
+        .until_script("cc", "post-backup-unlock", "start");
+    let until = hold(&scene, &unlocking);
+    let child = scene.start_put(&json!({"cleanup": [COMPONENT]}));
+    let (ended, took) = end(&scene, child, &until, Signal::Term);
+    assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let last = ended.last_line();
+    assert!(last.contains("may still be locked on"), "{}", ended.stderr);
+    assert!(
+        last.contains(&format!("lifeboat cleanup {COMPONENT}")),
+        "{}",
+        ended.stderr
+    );
+    release(&scene, &unlocking);
+    mended(&scene);
+}
