@@ -20,6 +20,8 @@ mod documents;
 mod forgery;
 mod keygen;
 mod layers;
+mod planted;
+mod recovery;
 mod repository;
 mod resource;
 mod secrets;
