@@ -12,9 +12,11 @@
 
 mod backup;
 mod bad_input;
+mod bad_world;
 mod bbr;
 mod confidential;
 mod conformance;
+mod disk;
 mod docs;
 mod documents;
 mod forgery;
