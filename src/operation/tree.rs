@@ -117,10 +117,6 @@ fn head(header: &mut Header, name: &[u8], link: &[u8]) -> Vec<u8> {
     blocks
 }
 
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
-}
-
 /// Unpacks entries below a new directory. Each segment of a path is opened from the directory
 /// above it without following links, and nothing is written over (docs/format.md, *Limits of
 /// a reader*).
@@ -331,7 +327,7 @@ mod tests {
         fs::write(deep.join("file with space"), b"x").unwrap();
         std::os::unix::fs::symlink("t".repeat(200), place.path().join("link")).unwrap();
         let (mut heads, shutdown) = (Heads::default(), Shutdown::new());
-        let meter = crate::monitor::Monitor::meter(&Silent, "x", None);
+        let meter = Monitor::meter(&Silent, "x", None);
         read_tree(place.path(), &mut heads, &meter, &Silent, &shutdown).unwrap();
         let mut found = Vec::new();
         for head in &heads.0 {
