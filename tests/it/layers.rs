@@ -98,8 +98,9 @@ const LONG: [(&str, usize, &str); 2] = [
 ];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 6] = [
+const BREACHES: [(&str, &str, &str); 7] = [
     ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
+    ("repo/reader.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",
         "anyhow",
