@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod chain;
 pub mod chunker;
 pub mod error;
+pub mod fetcher;
 pub mod format;
 pub mod id;
 pub mod index;

@@ -25,7 +25,7 @@ use crate::store::is_segment;
 /// What a directory that is not flat is called as an artifact.
 const TREE: &str = "directory";
 
-/// Stores directories as components. Idempotent like [`backup`](super::backup).
+/// Stores directories as components. Idempotent like [`super::backup()`].
 ///
 /// # Errors
 /// When a directory cannot be read or too few stores take it.

@@ -14,13 +14,16 @@ use rustix::fs::{
     symlinkat, utimensat,
 };
 use rustix::io::Errno;
-use tar::{Builder, EntryType, Header};
+use tar::{EntryType, Header};
 
 use crate::artifact::tar::{Entry, EntryKind};
 use crate::artifact::{EntrySink, name};
 use crate::monitor::{Meter, Monitor};
 use crate::repo::reader::{EntryReceiver, ReadEntry};
 use crate::shutdown::Shutdown;
+
+/// What a header has room for.
+const NAME_FIELD: usize = 100;
 
 /// Gives a directory's entries to a sink, in byte order of their names, and counts the
 /// bytes.
@@ -45,7 +48,8 @@ pub(super) fn read_tree(
         let mut header = Header::new_gnu();
         header.set_metadata(&metadata);
         if metadata.is_dir() {
-            sink.other(&head(&mut header, &entry_name)?)?;
+            header.set_size(0);
+            sink.other(&head(&mut header, &entry_name, b""))?;
             let mut children = fs::read_dir(&path)
                 .with_context(failed)?
                 .map(|child| Ok(relative.join(child?.file_name())))
@@ -56,7 +60,7 @@ pub(super) fn read_tree(
             open.extend(children);
         } else if metadata.is_file() {
             let mut file = File::open(&path).with_context(failed)?;
-            let head = head(&mut header, &entry_name)?;
+            let head = head(&mut header, &entry_name, b"");
             sink.file(&head, metadata.len(), &mut file)
                 .with_context(failed)?;
             meter.add(metadata.len());
@@ -64,9 +68,8 @@ pub(super) fn read_tree(
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).with_context(failed)?;
             header.set_size(0);
-            let mut block = Builder::new(Vec::new());
-            block.append_link(&mut header, as_path(&entry_name), target)?;
-            sink.other(block.get_ref())?;
+            let target = target.as_os_str().as_bytes();
+            sink.other(&head(&mut header, &entry_name, target))?;
         } else {
             monitor.warn(&format!(
                 "{} is neither file, directory nor link and is left out",
@@ -87,19 +90,31 @@ fn entry_name(relative: &Path, directory: bool) -> Vec<u8> {
     name
 }
 
-/// The header blocks of an entry, long name included. The builder writes what stands in
-/// front of the content; there is none here.
-fn head(header: &mut Header, entry_name: &[u8]) -> Result<Vec<u8>> {
-    let mut block = Builder::new(Vec::new());
-    if header.entry_type() == EntryType::Directory {
-        header.set_size(0);
+/// The header blocks of an entry, GNU's for long names included. The crate's own builder would
+/// take the `./` away, by which every reader tells our names.
+fn head(header: &mut Header, name: &[u8], link: &[u8]) -> Vec<u8> {
+    let mut blocks = Vec::new();
+    for (kind, text) in [(b'K', link), (b'L', name)] {
+        if text.len() > NAME_FIELD {
+            let mut long = Header::new_gnu();
+            long.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
+            long.set_entry_type(EntryType::new(kind));
+            long.set_size(text.len() as u64 + 1);
+            long.set_cksum();
+            blocks.extend_from_slice(long.as_bytes());
+            blocks.extend_from_slice(text);
+            blocks.push(0);
+            blocks.resize(blocks.len().next_multiple_of(512), 0);
+        }
     }
-    block.append_data(header, as_path(entry_name), std::io::empty())?;
-    Ok(block.get_ref().clone())
-}
-
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
+    let old = header.as_old_mut();
+    for (field, text) in [(&mut old.name, name), (&mut old.linkname, link)] {
+        let length = text.len().min(NAME_FIELD);
+        field[..length].copy_from_slice(&text[..length]);
+    }
+    header.set_cksum();
+    blocks.extend_from_slice(header.as_bytes());
+    blocks
 }
 
 /// Unpacks entries below a new directory. Each segment of a path is opened from the directory
@@ -265,5 +280,71 @@ impl EntryReceiver for TreeWriter<'_> {
             futimens(&file, &times(&described)).with_context(failed)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::artifact::Digest;
+    use crate::artifact::tar::TarReader;
+    use crate::monitor::Silent;
+
+    #[derive(Default)]
+    struct Heads(Vec<Vec<u8>>);
+
+    impl EntrySink for Heads {
+        fn file(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> Result<Digest> {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes)?;
+            assert_eq!(bytes.len() as u64, size);
+            self.other(head)?;
+            Ok(Digest::of(&bytes))
+        }
+
+        fn again(&mut self, _: &[u8], _: u64, _: &mut dyn Read) -> Result<Digest> {
+            unreachable!("nothing changes here")
+        }
+
+        fn other(&mut self, head: &[u8]) -> Result<()> {
+            self.0.push(head.to_owned());
+            Ok(())
+        }
+
+        fn end(&mut self, _: u64) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_name_begins_with_a_dot_and_a_slash() {
+        let place = tempfile::tempdir().unwrap();
+        let long = "d".repeat(99);
+        let deep = place.path().join(&long).join("e");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file with space"), b"x").unwrap();
+        std::os::unix::fs::symlink("t".repeat(200), place.path().join("link")).unwrap();
+        let (mut heads, shutdown) = (Heads::default(), Shutdown::new());
+        let meter = Monitor::meter(&Silent, "x", None);
+        read_tree(place.path(), &mut heads, &meter, &Silent, &shutdown).unwrap();
+        let mut found = Vec::new();
+        for head in &heads.0 {
+            let entry = TarReader::new(head.as_slice())
+                .next_entry()
+                .unwrap()
+                .unwrap();
+            assert!(name::is_safe(&entry.name), "{}", name::shown(&entry.name));
+            found.push((String::from_utf8(entry.name).unwrap(), entry.link.len()));
+        }
+        let expected = [
+            ("./".to_owned(), 0),
+            (format!("./{long}/"), 0),
+            (format!("./{long}/e/"), 0),
+            (format!("./{long}/e/file with space"), 0),
+            ("./link".to_owned(), 200),
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "a helper of a test fails as the test does"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told nothing; they read PATH and $BBR themselves"
+)]
 
 mod backup;
 mod bad_input;
@@ -18,9 +22,12 @@ mod documents;
 mod forgery;
 mod keygen;
 mod layers;
+mod planted;
+mod recovery;
 mod repository;
 mod resource;
 mod secrets;
 mod signals;
+mod store_faults;
 mod stores;
 mod support;
