@@ -152,6 +152,65 @@ fn a_bucket_that_misbehaves() {
     table.end(8);
 }
 
+#[test]
+fn a_bucket_that_does_not_answer() {
+    let mut table = Table::new(&spec());
+    for (change, sentence) in [
+        (
+            json!({"endpoint": "http://127.0.0.1:1"}),
+            "the backup cannot be in 1 store, as min_copies asks: s3 was given up (… refuses connections; check endpoint, and that the store runs (tried … times in … s))",
+        ),
+        (
+            json!({"endpoint": "http://no-such-host.invalid"}),
+            "the backup cannot be in 1 store, as min_copies asks: s3 was given up (the host of http://no-such-host.invalid is not found; check endpoint and DNS (tried … times in … s))",
+        ),
+    ] {
+        let mut config = table.scene.s3("s3");
+        merge(&mut config, &change);
+        table.put(&change.to_string(), &json!({"stores": [config]}), sentence);
+    }
+    table.untouched();
+    table.end(2);
+}
+
+#[test]
+fn a_bucket_that_fails_again_and_again() {
+    let mut table = Table::new(&spec());
+    let store = table.scene.s3("s3");
+    for (what, fault, sentence) in [
+        (
+            "errors",
+            json!({"action": "status", "status": 503, "code": "SlowDown"}),
+            "the backup cannot be in 1 store, as min_copies asks: s3 was given up (… answered 503 SlowDown: a fault was asked for (tried … times in … s))",
+        ),
+        (
+            "hangs up",
+            json!({"action": "close"}),
+            "the backup cannot be in 1 store, as min_copies asks: s3 was given up (… broke off the connection; look at its health and log (tried … times in … s))",
+        ),
+        (
+            "stalls",
+            json!({"action": "stall"}),
+            "the backup cannot be in 1 store, as min_copies asks: s3 was given up (… has been silent for … s (tried … in … s))",
+        ),
+    ] {
+        let mut request = json!({"do": "fault", "service": "s3"});
+        merge(&mut request, &fault);
+        table.scene.foundation.ask(request);
+        let ended = table
+            .scene
+            .put(&json!({"backup": ["deployment/dep"], "stores": [store]}));
+        table
+            .scene
+            .foundation
+            .ask(json!({"do": "clear-faults", "service": "s3"}));
+        table.refused(what, &ended, sentence);
+        table.clean(what);
+    }
+    table.untouched();
+    table.end(3);
+}
+
 /// `out` where a script of mounts ran first.
 fn put_with_mounts(table: &Table, mounts: &str, at: &Path, more: &Value) -> Ended {
     let mut params = json!({"backup": ["deployment/dep"]});

@@ -202,7 +202,10 @@ async fn a_server_that_dies_in_the_middle_costs_one_copy() {
         let Standing::GivenUp(reason) = &copies.standings()[0].1 else {
             panic!("{copies:?}");
         };
-        assert!(reason.contains("refuses connections (tried "), "{reason}");
+        assert!(
+            reason.contains("refuses connections") && reason.contains(" (tried "),
+            "{reason}"
+        );
         let lines = std::mem::take(&mut *lines.0.lock().unwrap());
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(

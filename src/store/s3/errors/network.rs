@@ -33,15 +33,24 @@ impl Translator {
             "name or service not known",
             "name resolution",
         ]) {
-            let message = format!("the host of {server} is not found (DNS)");
+            let message = format!("the host of {server} is not found; check endpoint and DNS");
             return (Kind::Transient, message);
         }
         if has(&["connection refused"]) {
-            return (Kind::Transient, format!("{server} refuses connections"));
+            return (
+                Kind::Transient,
+                format!("{server} refuses connections; check endpoint, and that the store runs"),
+            );
         }
         if has(&["timeout", "timed out"]) {
             let message = format!("no connection to {server} in time");
             return (Kind::Transient, message);
+        }
+        if has(&["connection closed", "connection reset", "broken pipe"]) {
+            return (
+                Kind::Transient,
+                format!("{server} broke off the connection; look at its health and log"),
+            );
         }
         if has(&["credential", "failed to select an auth scheme"]) {
             return (

@@ -138,7 +138,7 @@ fn what_the_network_says_becomes_a_sentence() {
         (
             "dns error: failed to lookup address information: Name or service not known",
             Kind::Transient,
-            "is not found (DNS)",
+            "is not found; check endpoint and DNS",
         ),
         (
             "tcp connect error: Connection refused (os error 111)",
@@ -183,7 +183,7 @@ fn what_the_network_says_becomes_a_sentence() {
         (
             "connection closed before message completed",
             Kind::Transient,
-            "no answer from s3.example.com",
+            "broke off the connection",
         ),
     ] {
         let (got, message) = translator().not_reached(causes);
