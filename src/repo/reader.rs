@@ -24,7 +24,7 @@ use crate::artifact::{Digest, Form};
 use crate::shutdown::Stopped;
 
 /// Chunks fetched and opened ahead: 8 of at most 16 MiB (of 2 MiB as a rule).
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 
 /// Reads artifacts of one chain.
 #[derive(Debug)]

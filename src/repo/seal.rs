@@ -259,7 +259,8 @@ impl Opener {
         decoder
             .window_log_max(WINDOW_LOG)
             .map_err(|error| format!("cannot be decompressed ({error})"))?;
-        let mut plain = Vec::new();
+        // Most chunks hardly compress: growing by doubling would take twice their size.
+        let mut plain = Vec::with_capacity(sealed.len());
         decoder
             .take(limit + 1)
             .read_to_end(&mut plain)
