@@ -309,7 +309,7 @@ async fn nobody_there_is_transient_and_says_why() {
     let error = put(&S3::new(settings).await.unwrap(), WriteMode::Overwrite).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind, Kind::Transient);
-    assert!(error.message.contains("(DNS)"), "{error}");
+    assert!(error.message.contains("DNS"), "{error}");
 }
 
 #[tokio::test]
