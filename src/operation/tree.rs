@@ -327,7 +327,7 @@ mod tests {
         fs::write(deep.join("file with space"), b"x").unwrap();
         std::os::unix::fs::symlink("t".repeat(200), place.path().join("link")).unwrap();
         let (mut heads, shutdown) = (Heads::default(), Shutdown::new());
-        let meter = Monitor::meter(&Silent, "x", None);
+        let meter = Silent.meter("x", None);
         read_tree(place.path(), &mut heads, &meter, &Silent, &shutdown).unwrap();
         let mut found = Vec::new();
         for head in &heads.0 {
