@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, fchmod, futimens, linkat, mkdirat, openat,
-    symlinkat, utimensat,
+    statvfs, symlinkat, utimensat,
 };
 use rustix::io::Errno;
-use tar::{Builder, EntryType, Header};
+use tar::{EntryType, Header};
 
 use crate::artifact::tar::{Entry, EntryKind};
 use crate::artifact::{EntrySink, name};
@@ -45,7 +45,8 @@ pub(super) fn read_tree(
         let mut header = Header::new_gnu();
         header.set_metadata(&metadata);
         if metadata.is_dir() {
-            sink.other(&head(&mut header, &entry_name)?)?;
+            header.set_size(0);
+            sink.other(&head(&mut header, &entry_name, b""))?;
             let mut children = fs::read_dir(&path)
                 .with_context(failed)?
                 .map(|child| Ok(relative.join(child?.file_name())))
@@ -56,7 +57,7 @@ pub(super) fn read_tree(
             open.extend(children);
         } else if metadata.is_file() {
             let mut file = File::open(&path).with_context(failed)?;
-            let head = head(&mut header, &entry_name)?;
+            let head = head(&mut header, &entry_name, b"");
             sink.file(&head, metadata.len(), &mut file)
                 .with_context(failed)?;
             meter.add(metadata.len());
@@ -64,9 +65,11 @@ pub(super) fn read_tree(
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).with_context(failed)?;
             header.set_size(0);
-            let mut block = Builder::new(Vec::new());
-            block.append_link(&mut header, as_path(&entry_name), target)?;
-            sink.other(block.get_ref())?;
+            sink.other(&head(
+                &mut header,
+                &entry_name,
+                target.as_os_str().as_bytes(),
+            ))?;
         } else {
             monitor.warn(&format!(
                 "{} is neither file, directory nor link and is left out",
@@ -87,19 +90,57 @@ fn entry_name(relative: &Path, directory: bool) -> Vec<u8> {
     name
 }
 
-/// The header blocks of an entry, long name included. The builder writes what stands in
-/// front of the content; there is none here.
-fn head(header: &mut Header, entry_name: &[u8]) -> Result<Vec<u8>> {
-    let mut block = Builder::new(Vec::new());
-    if header.entry_type() == EntryType::Directory {
-        header.set_size(0);
+/// The header blocks of an entry as GNU tar writes them, long names included. The library's
+/// builder would drop the `./` that every name begins with.
+fn head(header: &mut Header, name: &[u8], target: &[u8]) -> Vec<u8> {
+    let mut blocks = Vec::new();
+    if target.len() > LINK_FIELD.len() {
+        long(&mut blocks, EntryType::GNULongLink, target);
     }
-    block.append_data(header, as_path(entry_name), std::io::empty())?;
-    Ok(block.get_ref().clone())
+    if name.len() > NAME_FIELD.len() {
+        long(&mut blocks, EntryType::GNULongName, name);
+    }
+    fill(header, NAME_FIELD, name);
+    fill(header, LINK_FIELD, target);
+    header.set_cksum();
+    blocks.extend_from_slice(header.as_bytes());
+    blocks
 }
 
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
+const NAME_FIELD: std::ops::Range<usize> = 0..100;
+const LINK_FIELD: std::ops::Range<usize> = 157..257;
+
+fn fill(header: &mut Header, field: std::ops::Range<usize>, text: &[u8]) {
+    let field = &mut header.as_mut_bytes()[field];
+    field.fill(0);
+    let fits = text.len().min(field.len());
+    field[..fits].copy_from_slice(&text[..fits]);
+}
+
+fn long(blocks: &mut Vec<u8>, kind: EntryType, text: &[u8]) {
+    let mut header = Header::new_gnu();
+    fill(&mut header, NAME_FIELD, b"././@LongLink");
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(text.len() as u64 + 1);
+    header.set_cksum();
+    blocks.extend_from_slice(header.as_bytes());
+    blocks.extend_from_slice(text);
+    blocks.push(0);
+    blocks.resize(blocks.len().next_multiple_of(512), 0);
+}
+
+/// Before anything is written: an index may claim whatever it likes.
+pub(super) fn check_room(folder: &Path, needed: u64) -> Result<()> {
+    let system =
+        statvfs(folder).with_context(|| format!("{} cannot be looked at", folder.display()))?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    ensure!(
+        needed <= free,
+        "it needs {needed} bytes and {} has room for {free}; fetch into a larger file system",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// Unpacks entries below a new directory. Each segment of a path is opened from the directory

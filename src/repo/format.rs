@@ -7,11 +7,15 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::bbr_name::bbr_name;
 use super::id::{BackupId, ChainId, ComponentName, Foundation};
-use super::json::{self, number, object, objects, present, present_number, text, time};
+use super::json::{number, object, objects, present, present_number, text, time};
+use super::lines::{check_format, from_json};
 use crate::artifact::{Digest, Form};
 use crate::secret::Secret;
 use crate::store::is_segment;
+
+pub use super::bbr_name::BbrName;
 
 /// The format this release reads and writes.
 pub const FORMAT: u64 = 1;
@@ -348,74 +352,6 @@ pub struct RootHead {
     pub bbr: Option<BbrName>,
 }
 
-/// What bbr's `metadata` file calls an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum BbrName {
-    /// Of one instance.
-    Instance {
-        /// The instance group.
-        instance: String,
-        /// The index, as text.
-        index: String,
-        /// The job.
-        job: String,
-    },
-    /// Of `backup_one_restore_all`.
-    Custom {
-        /// The name without `.tar`.
-        custom: String,
-    },
-}
-
-/// Most bytes of a text by which bbr calls an artifact.
-const BBR_NAME_LIMIT: usize = 1024;
-
-fn bbr_name<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<BbrName>, D::Error> {
-    #[derive(Deserialize)]
-    struct Stated {
-        #[serde(default, deserialize_with = "present")]
-        custom: Option<String>,
-        #[serde(default, deserialize_with = "present")]
-        instance: Option<String>,
-        #[serde(default, deserialize_with = "present")]
-        index: Option<String>,
-        #[serde(default, deserialize_with = "present")]
-        job: Option<String>,
-    }
-    let Some(json::Object(stated)) = Option::<json::Object<Stated>>::deserialize(deserializer)?
-    else {
-        return Ok(None);
-    };
-    let proper = |text: Option<String>| {
-        text.filter(|text| text.len() <= BBR_NAME_LIMIT && !text.contains('\0'))
-    };
-    let name = if stated.custom.is_some() {
-        proper(stated.custom).map(|custom| BbrName::Custom { custom })
-    } else {
-        match (
-            proper(stated.instance),
-            proper(stated.index),
-            proper(stated.job),
-        ) {
-            (Some(instance), Some(index), Some(job)) => Some(BbrName::Instance {
-                instance,
-                index,
-                job,
-            }),
-            _ => None,
-        }
-    };
-    match name {
-        Some(name) => Ok(Some(name)),
-        None => Err(serde::de::Error::custom(
-            "`bbr` names neither an instance, index and job nor a custom artifact",
-        )),
-    }
-}
-
 /// One of a root's lists of pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -545,81 +481,4 @@ impl std::fmt::Debug for WorkerKeys {
 /// `worker.age` is where this secret belongs; the text is sealed at once.
 fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
-}
-
-/// The lines of an opened index object, each without its newline.
-///
-/// An iterator and not a list: 64 MiB of empty lines would be a gigabyte of slices.
-pub fn lines<'a>(
-    object: &'a str,
-    bytes: &'a [u8],
-) -> impl Iterator<Item = Result<&'a [u8], Error>> + 'a {
-    bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(move |line| match line.strip_suffix(b"\n") {
-            Some(content) if line.len() <= LINE_LIMIT => Ok(content),
-            Some(_) => Err(Error::damaged(object, "has a line of more than 1 MiB")),
-            None => Err(Error::damaged(object, "does not end with a newline")),
-        })
-}
-
-/// The first line of an opened index object, which every one has.
-///
-/// # Errors
-/// When there is none.
-pub fn first_line<'a>(
-    object: &str,
-    lines: &mut impl Iterator<Item = Result<&'a [u8], Error>>,
-) -> Result<&'a [u8], Error> {
-    lines
-        .next()
-        .unwrap_or_else(|| Err(Error::damaged(object, "is empty")))
-}
-
-/// Parses one line: an object, with no key twice in it or in anything inside it.
-///
-/// # Errors
-/// When it is not what the format says.
-pub fn from_json<'a, T: Deserialize<'a>>(object: &str, line: &'a [u8]) -> Result<T, Error> {
-    json::parse(line).map_err(|error| {
-        // The parser repeats the value that it did not expect, however long that is.
-        let text = error.to_string();
-        let shown: String = text.chars().take(PROBLEM_SHOWN).collect();
-        Error::damaged(object, format!("does not follow the format: {shown}"))
-    })
-}
-
-/// Most characters of what a parser says in a sentence.
-const PROBLEM_SHOWN: usize = 200;
-/// Most characters of a writer's name in a sentence.
-const RELEASE_SHOWN: usize = 60;
-
-/// Refuses a newer format, before anything else of the line is understood.
-///
-/// # Errors
-/// [`Error::Newer`], or damage when there is no format at all.
-pub fn check_format(object: &str, line: &[u8]) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Only {
-        #[serde(deserialize_with = "number")]
-        format: u64,
-        #[serde(default)]
-        release: serde_json::Value,
-    }
-    let only: Only = from_json(object, line)?;
-    match only.format {
-        FORMAT => Ok(()),
-        0 => Err(Error::damaged(object, "has format 0, which never was")),
-        format => Err(Error::Newer {
-            object: object.to_owned(),
-            format,
-            needed: match only.release.as_str() {
-                Some(release) => {
-                    let shown: String = release.chars().take(RELEASE_SHOWN).collect();
-                    format!("{} or a later release", shown.escape_debug())
-                }
-                None => "a newer Lifeboat".into(),
-            },
-        }),
-    }
 }

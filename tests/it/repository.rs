@@ -137,7 +137,10 @@ fn tar(files: usize, changed: usize) -> Vec<u8> {
         header.set_size(content.len() as u64);
         header.set_mode(0o640);
         header.set_mtime(1_700_000_000);
-        builder.append_data(&mut header, name, content).unwrap();
+        // `append_data` would drop the `./` in front.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        builder.append(&header, content).unwrap();
     };
     add("./", b"", tar::EntryType::Directory);
     let large: Vec<u8> = (0..6_000_000u32)
