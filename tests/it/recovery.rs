@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use serde_json::json;
 
 use crate::support::depot::Depot;
+use crate::support::foundation::path_with_tools;
 use crate::support::scene::{Scene, files};
 
 /// What RECOVERY.md asks for, and what every Linux has.
@@ -32,7 +33,7 @@ const PROGRAMS: &[&str] = &[
 fn programs(scene: &Scene) -> PathBuf {
     let folder = scene.scratch.path().join("bin");
     fs::create_dir_all(&folder).unwrap();
-    let path = std::env::var("PATH").unwrap();
+    let path = path_with_tools();
     for program in PROGRAMS {
         let found = std::env::split_paths(&path)
             .map(|directory| directory.join(program))
