@@ -127,9 +127,3 @@ fn a_tail_keeps_the_end_and_finds_the_mark_in_a_flood() {
     tail.push(b"\n the end \n");
     assert!(tail.text().ends_with("the end"));
 }
-
-#[test]
-fn a_bare_command_is_sent_as_it_stands() {
-    let command = Command::as_root("Windows test", ["echo", "%OS%"]).bare();
-    assert_eq!(render(&command).unwrap(), "echo %OS%");
-}
