@@ -215,9 +215,8 @@ impl Copies {
             "",
             object,
             format!(
-                "cannot be in {} ({} whole): {}",
+                "cannot be in {} as min_copies asks, only in {whole}: {}",
                 stores(self.min_copies),
-                stores(whole),
                 self.reasons().join("; ")
             ),
         ))
@@ -273,7 +272,8 @@ impl Copies {
                 Err(error) if matches!(error.kind, Kind::AlreadyExists | Kind::Stopped) => {
                     refused = Some(error);
                 }
-                Err(error) => self.give_up(place.store.name(), &error.reason()),
+                // Which of its objects it was tells nobody anything.
+                Err(error) => self.give_up(place.store.name(), &error.message),
             }
         }
         match refused {
@@ -305,7 +305,7 @@ impl Copies {
                 .await
             {
                 Ok(()) => written.push(place.store.name().to_owned()),
-                Err(error) => self.give_up(place.store.name(), &error.reason()),
+                Err(error) => self.give_up(place.store.name(), &error.message),
             }
             if written.is_empty() {
                 self.check_enough(name.as_str())
