@@ -1,8 +1,8 @@
 //! Where content is cut. Pure. docs/format.md, *Chunks*.
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use fastcdc::v2020::{Normalization, StreamCDC};
+use fastcdc::v2020::{FastCDC, Normalization};
 
 use crate::artifact::Digest;
 
@@ -12,6 +12,8 @@ pub const SMALLEST: usize = 512 << 10;
 pub const AVERAGE: usize = 2 << 20;
 /// Largest chunk in bytes.
 pub const LARGEST: usize = 8 << 20;
+/// Most cuts lie within so many bytes.
+const MOSTLY_ENOUGH: usize = 3 << 20;
 /// A pack is closed at this size in bytes, whatever the files say.
 const FULL_PACK: usize = 4 << 20;
 
@@ -26,18 +28,6 @@ impl Seed {
         first.copy_from_slice(&bytes[..8]);
         // The cutting crate reads 0 as "no seed"; one chain in 2^64 gets its neighbour's.
         Self(u64::from_le_bytes(first).max(1))
-    }
-
-    /// Cuts a large file's content.
-    pub fn cut<R: Read>(self, content: R) -> StreamCDC<R> {
-        StreamCDC::with_level_and_seed(
-            content,
-            SMALLEST,
-            AVERAGE,
-            LARGEST,
-            Normalization::Level1,
-            self.0,
-        )
     }
 
     /// Whether a pack of this many bytes ends behind a file of this digest and size. Depends
@@ -68,6 +58,62 @@ impl Seed {
     }
 }
 
+/// Cuts large files, one after the other, in one buffer: one for each file would be zeroed and
+/// touched whole even for a file of 1 MiB.
+#[derive(Debug)]
+pub struct Cutter {
+    seed: Seed,
+    bytes: Vec<u8>,
+}
+
+impl Cutter {
+    /// Cuts as this seed says.
+    pub fn new(seed: Seed) -> Self {
+        let bytes = Vec::new();
+        Self { seed, bytes }
+    }
+
+    /// Forgets what is left of a file that was not read to its end.
+    pub fn begin(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// The next chunk of a file; `None` at its end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn next(&mut self, content: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {
+        let mut wanted = MOSTLY_ENOUGH.max(self.bytes.len());
+        loop {
+            let missing = wanted - self.bytes.len();
+            self.bytes.reserve_exact(missing);
+            content.take(missing as u64).read_to_end(&mut self.bytes)?;
+            let there = self.bytes.len();
+            if there == 0 {
+                return Ok(None);
+            }
+            let (_, end) = FastCDC::with_level_and_seed(
+                &self.bytes,
+                SMALLEST,
+                AVERAGE,
+                LARGEST,
+                Normalization::Level1,
+                self.seed.0,
+            )
+            .cut(0, there);
+            if end == there && there == wanted && wanted < LARGEST {
+                // No cut so far, but there may be more.
+                wanted = LARGEST;
+                continue;
+            }
+            let chunk = self.bytes[..end].to_vec();
+            self.bytes.drain(..end);
+            self.bytes.shrink_to(MOSTLY_ENOUGH);
+            return Ok(Some(chunk));
+        }
+    }
+}
+
 impl std::fmt::Debug for Seed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Seed")
@@ -78,6 +124,7 @@ impl std::fmt::Debug for Seed {
 mod tests {
     use std::collections::HashSet;
 
+    use fastcdc::v2020::StreamCDC;
     use proptest::prelude::*;
 
     use super::*;
@@ -97,10 +144,12 @@ mod tests {
     fn cut(seed: u64, content: &[u8]) -> Vec<Vec<u8>> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Seed::new(bytes)
-            .cut(content)
-            .map(|chunk| chunk.unwrap().data)
-            .collect()
+        let mut cutter = Cutter::new(Seed::new(bytes));
+        // What is left of an earlier file changes nothing.
+        cutter.next(&mut &[1; SMALLEST + 1][..]).unwrap();
+        cutter.begin();
+        let mut content = content;
+        std::iter::from_fn(|| cutter.next(&mut content).unwrap()).collect()
     }
 
     #[test]
@@ -136,7 +185,13 @@ mod tests {
             let content = random(length, state);
             let chunks = cut(seed, &content);
             prop_assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= LARGEST));
-            prop_assert_eq!(chunks.concat(), content);
+            prop_assert_eq!(chunks.concat(), &content[..]);
+            let whole = StreamCDC::with_level_and_seed(
+                &content[..], SMALLEST, AVERAGE, LARGEST, Normalization::Level1, seed.max(1),
+            );
+            let theirs: Vec<_> = whole.map(|chunk| chunk.unwrap().length).collect();
+            let ours: Vec<_> = chunks.iter().map(Vec::len).collect();
+            prop_assert_eq!(ours, theirs);
         }
     }
 }

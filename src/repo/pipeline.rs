@@ -23,8 +23,11 @@ use crate::shutdown::{LOOK, Shutdown, Stopped};
 use crate::store::copies::Copies;
 use crate::store::{ObjectName, WriteMode};
 
-/// Plain bytes on their way at most. Eight of the largest chunks.
-pub const IN_FLIGHT: u64 = 64 << 20;
+/// Plain bytes on their way at most. Four of the largest chunks, and twice what eight uploads
+/// of average chunks need; the allocator holds about as much again (benches/memory).
+pub const IN_FLIGHT: u64 = 32 << 20;
+/// Sealing threads at most: four keep up with a 10 Gbit/s link, each holds up to a chunk.
+const SEALERS: usize = 4;
 
 /// A chunk on its way: known to the index once it is sealed.
 #[derive(Debug, Default)]
@@ -140,7 +143,7 @@ impl Pipeline {
     ) -> Self {
         let threads = std::thread::available_parallelism()
             .map_or(2, std::num::NonZero::get)
-            .min(8);
+            .min(SEALERS);
         let index = chain.index.sealer();
         let shared = Arc::new(Shared {
             copies,

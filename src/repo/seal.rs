@@ -3,6 +3,7 @@
 //! Opening is bounded: whatever a stranger stored, no more than the caller's limit is
 //! ever held in memory.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::str::FromStr;
 
@@ -140,6 +141,26 @@ fn encrypt_into(
     Ok(())
 }
 
+thread_local! {
+    /// Chunks of several MiB that come and go on many threads would leave the allocator with
+    /// more holes than chunks; this one stays.
+    static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
+}
+
+struct Scratch {
+    context: zstd::bulk::Compressor<'static>,
+    bytes: Vec<u8>,
+}
+
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            context: zstd::bulk::Compressor::new(LEVEL)?,
+            bytes: Vec::new(),
+        })
+    }
+}
+
 /// Seals to one X25519 recipient.
 #[derive(Clone)]
 pub struct Sealer(age::x25519::Recipient);
@@ -162,10 +183,18 @@ impl Sealer {
     /// # Errors
     /// Only when memory or the random source fail.
     pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, Error> {
-        let compressed = zstd::bulk::compress(plain, LEVEL).map_err(failed)?;
-        let mut sealed = Vec::with_capacity(compressed.len() + compressed.len() / 4096 + 512);
-        encrypt_into(&self.0, &compressed, &mut sealed).map_err(failed)?;
-        Ok(sealed)
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { context, bytes } = match scratch {
+                Some(scratch) => scratch,
+                None => scratch.insert(Scratch::new().map_err(failed)?),
+            };
+            bytes.clear();
+            bytes.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+            context.compress_to_buffer(plain, bytes).map_err(failed)?;
+            let mut sealed = Vec::with_capacity(bytes.len() + bytes.len() / 4096 + 512);
+            encrypt_into(&self.0, bytes, &mut sealed).map_err(failed)?;
+            Ok(sealed)
+        })
     }
 }
 

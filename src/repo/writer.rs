@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
-use super::chunker::SMALLEST;
+use super::chunker::{Cutter, SMALLEST};
 use super::format::{ArtifactRecord, BbrName, FORMAT, RootHead};
 use super::id::ComponentName;
 use super::index::{
@@ -36,6 +36,7 @@ pub struct ArtifactWriter {
     pipeline: Arc<Pipeline>,
     name: ArtifactName,
     pack: Pack,
+    cutter: Cutter,
     /// The last file, until it is certain that it is not sent again.
     last: Option<FileEntry>,
     files: FilePages,
@@ -57,10 +58,12 @@ struct Pack {
 impl ArtifactWriter {
     /// Begins an artifact.
     pub fn new(pipeline: Arc<Pipeline>, name: ArtifactName) -> Self {
+        let cutter = Cutter::new(pipeline.chain().seed);
         Self {
             pipeline,
             name,
             pack: Pack::default(),
+            cutter,
             last: None,
             files: FilePages::default(),
             others: OtherPages::default(),
@@ -122,8 +125,8 @@ impl ArtifactWriter {
                 });
             }
         } else {
-            for chunk in self.pipeline.chain().seed.cut(&mut content) {
-                let plain = chunk.map_err(std::io::Error::from)?.data;
+            self.cutter.begin();
+            while let Some(plain) = self.cutter.next(&mut content)? {
                 let pending = Arc::new(Pending::default());
                 parts.push(PendingPart {
                     chunk: Arc::clone(&pending),

@@ -236,7 +236,7 @@ fn objects_that_are_damaged() {
     table.refused(
         "a manifest of a newer format",
         &ended,
-        "prod-east/backups/….json has format 7; this release reads format 1, use a newer Lifeboat",
+        "prod-east/backups/….json has format 7 and this release reads format 1; use … or a later release",
     );
     table.scene.source["trusted_workers"] = trusted;
     let next = table

@@ -11,11 +11,11 @@ fn director(key: &str, value: impl Into<Value>) -> Value {
 
 #[test]
 fn a_director_that_cannot_be_logged_in_to() {
-    let mut table = Table::new(&json!({"fixture": "X1", "stores": ["s3"]}));
-    let s3 = table.scene.foundation.ready["stores"]["s3"]["endpoint"]
+    let mut table = Table::new(&json!({"fixture": "X1", "socks": true}));
+    let socks = table.scene.foundation.ready["socks"]["url"]
         .as_str()
         .unwrap()
-        .replace("http://", "");
+        .replace("socks5://", "");
     for (what, params, sentence) in [
         (
             "another key",
@@ -49,7 +49,7 @@ fn a_director_that_cannot_be_logged_in_to() {
         ),
         (
             "a port that speaks no SSH",
-            director("host", s3),
+            director("host", socks),
             "director: bosh/0: the SSH server at … did not greet us within 30 s; check the VM's load, or restart it. State: nothing was locked and nothing was stored",
         ),
     ] {
