@@ -132,12 +132,16 @@ impl Director {
         };
         if response.status != 200 {
             let body = self.excerpt(&response);
-            return Err(down(format!("/info answered {}: {body}", response.status)));
+            return Err(down(format!(
+                "/info answered {}: {body}; check its address and health",
+                response.status
+            )));
         }
         let info = serde_json::from_slice(&response.body).map_err(|_the_body_says_more| {
             let body = self.excerpt(&response);
             down(format!(
-                "/info answered something else than a Director: {body}"
+                "/info answered something else than a Director ({body}); check that its address \
+                 leads to the Director itself"
             ))
         })?;
         Ok(self.info.get_or_init(|| info))

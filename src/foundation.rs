@@ -427,6 +427,10 @@ impl http::Forwarder for Through {
     fn address(&self, host: &str, port: u16) -> std::io::Result<SocketAddr> {
         self.0.forward(host, port).map_err(std::io::Error::other)
     }
+
+    fn take_failure(&self) -> Option<String> {
+        self.0.take_failure()
+    }
 }
 
 fn exactly(line: &str) -> Result<ssh::HostKeyPolicy, Error> {

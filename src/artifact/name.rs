@@ -1,14 +1,18 @@
 //! Entry names: bytes that start with `./`, never leave the artifact, and what the real bbr
 //! can make of them.
 
+/// Most bytes of a name: more than a path may have on Linux.
+const NAME_LIMIT: usize = 4096;
+
 /// Whether a name may be written below a directory: starts with `./` (or is `./` itself),
-/// holds no `..` segment, no empty one, no NUL.
+/// holds no `.` or `..` segment, no empty one, no NUL, and is not endless.
 pub fn is_safe(name: &[u8]) -> bool {
     let Some(rest) = name.strip_prefix(b"./") else {
         return false;
     };
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
-    !name.contains(&0)
+    name.len() <= NAME_LIMIT
+        && !name.contains(&0)
         && (rest.is_empty()
             || rest
                 .split(|byte| *byte == b'/')
@@ -52,6 +56,8 @@ mod tests {
         ] {
             assert!(!is_safe(name), "{}", shown(name));
         }
+        assert!(is_safe(&[b"./", &[b'a'; 4094][..]].concat()));
+        assert!(!is_safe(&[b"./", &[b'a'; 4095][..]].concat()));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
+use super::name::{is_safe, shown};
+
 /// Size of a tar block in bytes.
 pub const BLOCK: u64 = 512;
 
@@ -52,6 +54,33 @@ pub struct Entry {
 /// Bytes of padding after a content of this size.
 pub fn padding(size: u64) -> u64 {
     (BLOCK - size % BLOCK) % BLOCK
+}
+
+/// Reads the one entry that these header blocks describe, and nothing else: what a stranger
+/// stored as a head may be anything.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_head(head: &[u8]) -> Result<Entry, String> {
+    if head.len() as u64 > HEAD_LIMIT {
+        return Err("has a head of more than 256 KiB".into());
+    }
+    let entry = match TarReader::new(head).next_entry() {
+        Ok(Ok(entry)) => entry,
+        Ok(Err(_)) => return Err("has a head that describes no entry".into()),
+        Err(error) => return Err(format!("has a head that is none: {error}")),
+    };
+    if entry.head.len() != head.len() {
+        return Err("has a head with something behind its last block".into());
+    }
+    if !is_safe(&entry.name) {
+        let mut name = shown(&entry.name);
+        if let Some((end, _)) = name.char_indices().nth(200) {
+            name.truncate(end);
+        }
+        return Err(format!("has the forbidden entry name `{name}`"));
+    }
+    Ok(entry)
 }
 
 /// A tar stream.
@@ -112,7 +141,8 @@ impl<R: Read> TarReader<R> {
             }
             let start = head.len();
             let padded = size.saturating_add(padding(size));
-            if padded.saturating_add(start as u64) > HEAD_LIMIT {
+            // The block that they describe is still to come.
+            if padded.saturating_add(start as u64 + BLOCK) > HEAD_LIMIT {
                 return Err(bad("has a header larger than 256 KiB"));
             }
             (&mut self.inner).take(padded).read_to_end(&mut head)?;
@@ -379,6 +409,41 @@ mod tests {
                 }
             };
             assert!(result.is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_one_entry_with_a_safe_name() {
+        let head = |name: &str| {
+            let mut header = Header::new_gnu();
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(EntryType::Regular);
+            header.set_size(7);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        assert_eq!(parse_head(&head("./a")).unwrap().size, 7);
+        for (name, what) in [
+            ("a", "forbidden"),
+            ("./../a", "forbidden"),
+            ("", "forbidden"),
+        ] {
+            assert!(
+                parse_head(&head(name)).unwrap_err().contains(what),
+                "{name}"
+            );
+        }
+        let good = head("./a");
+        for bad in [
+            vec![],
+            vec![0; 512],
+            vec![b'x'; 512],
+            good[..511].to_vec(),
+            [&good[..], &good].concat(),
+            [&good[..], &[0]].concat(),
+            vec![0; 257 * 1024],
+        ] {
+            assert!(parse_head(&bad).is_err(), "{} bytes", bad.len());
         }
     }
 

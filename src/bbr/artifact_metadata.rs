@@ -148,10 +148,11 @@ impl<W: Write> Checksums<'_, W> {
                 base64::engine::general_purpose::STANDARD.encode(name)
             ),
         };
+        // A digest of digits alone would be a number.
         if key.len() > SIMPLE_KEY {
-            writeln!(self.out, "{0}? {key}\n{0}: {digest}", self.indent)
+            writeln!(self.out, "{0}? {key}\n{0}: \"{digest}\"", self.indent)
         } else {
-            writeln!(self.out, "{}{key}: {digest}", self.indent)
+            writeln!(self.out, "{}{key}: \"{digest}\"", self.indent)
         }
     }
 
@@ -239,11 +240,11 @@ mod tests {
   artifacts:
   - name: "server"
     checksums:
-      "./dump.rdb": {EMPTY}
-      "./\xfc\x0a\"\U0001f600\x85": {EMPTY}
-      !!binary "Li//": {EMPTY}
+      "./dump.rdb": "{EMPTY}"
+      "./\xfc\x0a\"\U0001f600\x85": "{EMPTY}"
+      !!binary "Li//": "{EMPTY}"
       ? "{long}"
-      : {EMPTY}
+      : "{EMPTY}"
   - name: "yes"
     checksums: {{}}
 - name: "redis"
@@ -254,7 +255,7 @@ mod tests {
 custom_artifacts:
 - name: "a-b"
   checksums:
-    "./x": {EMPTY}
+    "./x": "{EMPTY}"
 backup_activity:
   start_time: 2026/11/21 22:42:03 UTC
   finish_time: 2026/11/21 22:43:03 UTC

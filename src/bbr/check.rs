@@ -276,7 +276,8 @@ fn plan_problems(target: &Target) -> Vec<String> {
         .any(|instance| instance.has(Script::Backup))
     {
         problems.push(format!(
-            "{} cannot be backed up: no instance has a job with a backup script",
+            "{} cannot be backed up: no instance has a job with a backup script; check \
+             that it is the right one, and that its jobs have their backup enabled",
             target.name
         ));
     }

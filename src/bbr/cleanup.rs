@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::check::{Inspection, inspect_all, marker_words};
 use super::commands::{self, Marker, Start, Stop, Whose};
+use super::discovery::is_windows;
 use super::error::{Error, Errors, Phase, Trouble};
 use super::schedule::Board;
 use super::script::Direction;
@@ -37,15 +38,16 @@ pub struct Cleaned {
     pub unlocked: usize,
     /// Scripts of an earlier run that were ended.
     pub ended: Vec<String>,
+    /// `group/id` of the instances that were to be unlocked and are not known to be.
+    pub may_be_locked: Vec<String>,
 }
 
 /// Unlocks and cleans a target after a run that could not do it itself. Acts only where
 /// something is left, unless forced; so a second call does nothing. `run` names this cleanup;
 /// it must be new.
 ///
-/// # Errors
-/// All that failed, on all instances: a failed unlock does not stop the removal, nor does a
-/// lock order that goes in a circle. An instance whose unlock failed keeps its marker, so that the
+/// Gives what was done, and all that failed, on all instances: a failed unlock does not stop the
+/// removal, nor does a lock order that goes in a circle. An instance whose unlock failed keeps its marker, so that the
 /// next backup does not start before somebody looked; a forced cleanup removes that too.
 pub fn cleanup(
     target: &Target,
@@ -54,7 +56,7 @@ pub fn cleanup(
     leftovers: &Leftovers,
     monitor: &dyn Monitor,
     shutdown: &Shutdown,
-) -> Result<Cleaned, Errors> {
+) -> (Cleaned, Option<Errors>) {
     let mut cleanup = Cleanup {
         target,
         direction,
@@ -65,20 +67,23 @@ pub fn cleanup(
         cleaned: Cleaned::default(),
     };
     cleanup.go(leftovers);
-    Errors::check(cleanup.errors)?;
-    Ok(cleanup.cleaned)
+    (cleanup.cleaned, Errors::from_list(cleanup.errors))
 }
 
 /// The SSH users of ours that an earlier run left on an instance. Their names all begin
-/// alike, and are those of no other tool.
+/// alike, and are those of no other tool. None is looked for on Windows.
 ///
 /// # Errors
 /// When the list of users cannot be read.
 pub fn left_over_users(
     remote: &dyn Remote,
-    paths: &super::Paths,
+    settings: &super::Settings,
     shutdown: &Shutdown,
 ) -> Result<Vec<String>, remote::Error> {
+    if is_windows(remote, settings, shutdown)? {
+        return Ok(Vec::new());
+    }
+    let paths = &settings.paths;
     let command = remote::Command::as_root("look for users left over", ["cat", &paths.passwd]);
     let output = remote.run(&command, shutdown)?;
     if !output.exit.ok() {
@@ -142,6 +147,15 @@ impl Cleanup<'_> {
         self.end_scripts(&plan.running, Stop::Work);
         self.end_scripts(&plan.running, Stop::Unlock);
         let failed = self.unlock(&plan.unlock);
+        let unlocks = |place: &&usize| {
+            let instance = &self.target.instances[**place];
+            instance
+                .jobs
+                .iter()
+                .any(|job| job.has(self.direction.unlock()))
+        };
+        let locked = failed.iter().filter(unlocks);
+        self.cleaned.may_be_locked = locked.map(|place| self.name(*place)).collect();
         self.remove(&plan, &failed);
     }
 

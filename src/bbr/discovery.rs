@@ -1,6 +1,7 @@
 //! Which hosts have which scripts, and what their metadata says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 
 use super::commands;
 use super::error::{Error, Errors, Phase, Trouble};
@@ -13,7 +14,7 @@ use super::script::{Script, is_ignored_job};
 use super::target::Target;
 use super::{Direction, Settings};
 use crate::monitor::Monitor;
-use crate::remote::{Command, Output};
+use crate::remote::{self, Command, Output, Remote};
 use crate::shutdown::Shutdown;
 
 /// What the hosts belong to.
@@ -158,17 +159,9 @@ impl Visit<'_> {
             .map_err(|error| Error::remote(Phase::Discovery, doing, error))
     }
 
-    /// By its SSH server's greeting, else by bbr's own test.
     fn is_windows(&self, host: &Host) -> Result<bool, Error> {
-        if host.remote.is_windows() {
-            return Ok(true);
-        }
-        let output = self.run(
-            host,
-            "the Windows test",
-            &commands::windows_test(self.settings),
-        )?;
-        Ok(String::from_utf8_lossy(&output.stdout).contains("Windows_NT"))
+        is_windows(&*host.remote, self.settings, self.shutdown)
+            .map_err(|error| Error::remote(Phase::Discovery, "the Windows test", error))
     }
 
     fn scripts(&self, host: &Host) -> Result<BTreeMap<String, BTreeSet<Script>>, Error> {
@@ -266,6 +259,28 @@ impl Visit<'_> {
             backup_one_restore_all,
         })
     }
+}
+
+/// Whether there is nothing of ours to be done on a host: by its SSH server's greeting, else by
+/// bbr's own test.
+pub(super) fn is_windows(
+    remote: &dyn Remote,
+    settings: &Settings,
+    shutdown: &Shutdown,
+) -> Result<bool, remote::Error> {
+    if remote.is_windows() {
+        return Ok(true);
+    }
+    let mut running = remote.start(&commands::windows_test(settings), shutdown)?;
+    drop(running.stdin.take());
+    let mut said = Vec::new();
+    // Windows' shell does not end as ours does: what it said counts, however it ended.
+    drop((&mut running.stdout).take(4096).read_to_end(&mut said));
+    if String::from_utf8_lossy(&said).contains("Windows_NT") {
+        drop(running.finish());
+        return Ok(true);
+    }
+    running.finish().map(|_| false)
 }
 
 /// What the contract wants in the log, in the order of the target.

@@ -122,13 +122,21 @@ impl Auth {
         if response.status != 200 {
             let body = excerpt(mask, &response.text());
             let status = response.status;
-            return Err(failed(format!(
-                "status {status}: {body}; check the client and its secret"
-            )));
+            let advice = match status {
+                400 | 401 | 403 => "check the client and its secret",
+                _ => "check that UAA runs at that address, and its log",
+            };
+            return Err(failed(format!("status {status}: {body}; {advice}")));
         }
         let grant: Grant = serde_json::from_slice(&response.body)
             // The body may hold a token: neither it nor serde's excerpt is shown.
-            .map_err(|_may_show_the_token| failed("the answer holds no token".to_owned()))?;
+            .map_err(|_may_show_the_token| {
+                failed(
+                "the answer holds no token; check that UAA itself answers there, not a proxy or \
+                 load balancer"
+                    .to_owned(),
+            )
+            })?;
         mask.add(&grant.access_token);
         // A lifetime too long to add is no limit.
         let life = Duration::from_secs(grant.expires_in.unwrap_or(u64::MAX));

@@ -67,7 +67,9 @@ pub enum Error {
         body: String,
     },
     /// Any other status that is not a success.
-    #[error("{url} answered {what} with status {status}: {body}")]
+    #[error(
+        "{url} answered {what} with status {status}: {body}; look at the Director's health and log"
+    )]
     Status {
         /// Without query.
         url: String,
@@ -80,7 +82,8 @@ pub enum Error {
     },
     /// An answer that cannot be read.
     #[error(
-        "the BOSH Director at {director} answered {what} with something unreadable ({reason}): {body}"
+        "the BOSH Director at {director} answered {what} with something unreadable ({reason}): \
+         {body}; check that the Director itself answers there, and its health"
     )]
     Garbled {
         /// `host:port`.

@@ -227,9 +227,23 @@ fn from(model: &Model, inputs: &Path, confined: bool) -> Result<Action, Fault> {
             };
             return Err(Fault::new("from", why));
         }
+        if confined && !lies_within(&path, inputs) {
+            return Err(Fault::new(
+                "from",
+                "leads out of the put's inputs through a symbolic link; give the directory itself",
+            ));
+        }
         directories.push((component, path));
     }
     Ok(Action::FromDirectories(directories))
+}
+
+/// A link that an input brings along must not make a backup of the worker.
+fn lies_within(path: &Path, inputs: &Path) -> bool {
+    match (path.canonicalize(), inputs.canonicalize()) {
+        (Ok(path), Ok(inputs)) => path.starts_with(inputs),
+        _ => false,
+    }
 }
 
 fn inputs_there(inputs: &Path) -> Option<String> {

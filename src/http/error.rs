@@ -135,7 +135,7 @@ impl fmt::Display for Cause {
                  proxy is needed",
             ),
             Self::UnknownCa { own_ca: true } => f.write_str(
-                "its certificate was not issued by the given CA; give the CA that issued it",
+                "its certificate was not issued by the given CA; give the CA that issued it as ca_cert",
             ),
             Self::UnknownCa { own_ca: false } => f.write_str(
                 "its certificate was not issued by a CA of this system; give its CA as ca_cert",
@@ -155,7 +155,8 @@ impl fmt::Display for Cause {
             Self::Proxy(text) => {
                 write!(
                     f,
-                    "the proxy gave no connection ({text}); check its address and rules"
+                    "the proxy gave no connection ({text}); check all_proxy, its address \
+                     and its rules"
                 )
             }
             Self::Forward(text) => write!(f, "the tunnel gave no connection ({text})"),
@@ -228,7 +229,7 @@ fn of_connection(error: &reqwest::Error, own_ca: bool) -> Cause {
         return Cause::NotTls;
     }
     if has(&["socks", "SOCKS", "tunnel", "proxy"]) {
-        return Cause::Proxy(innermost(error));
+        return Cause::Proxy(of_proxy(innermost(error)));
     }
     if error.is_dns() || has(&["dns error", "failed to lookup address"]) {
         return Cause::UnknownName;
@@ -247,6 +248,17 @@ fn of_connection(error: &reqwest::Error, own_ca: bool) -> Cause {
         }
         _ => Cause::BrokenOff(innermost(error)),
     }
+}
+
+/// A proxy's client names its own steps where people need to know what is wrong.
+fn of_proxy(said: String) -> String {
+    if said.contains("underlying connection") {
+        return "nothing listens there, or its name has no address".to_owned();
+    }
+    if said.contains("parsing server response") {
+        return "what answers there is no SOCKS5 proxy".to_owned();
+    }
+    said
 }
 
 fn links<'e>(

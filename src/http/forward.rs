@@ -23,6 +23,11 @@ pub trait Forwarder: Send + Sync + fmt::Debug {
     /// # Errors
     /// When there is no way at present; the text is shown to people.
     fn address(&self, host: &str, port: u16) -> io::Result<SocketAddr>;
+
+    /// Why the last connection to such an address led nowhere; told once, shown to people.
+    fn take_failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The door to one server.
@@ -97,7 +102,9 @@ fn serve(listener: &UnixListener, shared: &Arc<Shared>) {
             if let Err(error) = join(&near, &shared) {
                 let mut slot = shared.error.lock().unwrap_or_else(PoisonError::into_inner);
                 *slot = Some(error.to_string());
-                // Dropping `near` after this ends the client's handshake.
+                drop(slot);
+                // Only now may the client's handshake end.
+                drop(near.shutdown(Shutdown::Both));
             }
         }));
     }
@@ -113,7 +120,12 @@ fn join(near: &UnixStream, shared: &Shared) -> io::Result<()> {
         drop(io::copy(&mut near_in, &mut far_out));
         drop(far_out.shutdown(Shutdown::Write));
     })?;
-    drop(io::copy(&mut &far, &mut &*near));
+    let carried = io::copy(&mut &far, &mut &*near);
+    if !matches!(carried, Ok(1..))
+        && let Some(why) = shared.forwarder.take_failure()
+    {
+        return Err(io::Error::other(why));
+    }
     drop(near.shutdown(Shutdown::Both));
     drop(far.shutdown(Shutdown::Both));
     drop(outward.join());

@@ -154,8 +154,10 @@ fn open_all(
     mark: &bbr::Mark,
 ) -> Result<Vec<Live>> {
     let mut live = Vec::new();
+    let mut begun = Vec::new();
     for plan in plans {
         let name = plan.name.clone();
+        begun.push(name.to_string());
         match Live::open(context, foundation, plan, mark) {
             Ok(component) => {
                 context.monitor.info(&format!(
@@ -170,7 +172,13 @@ fn open_all(
                     causes,
                     state: "nothing was locked and nothing was stored".into(),
                     may_be_locked: Vec::new(),
-                    mend: None,
+                    // A Director may set up what it was asked for after we are gone.
+                    mend: context.shutdown.is_raised().then(|| {
+                        format!(
+                            "if SSH users were left behind, lifeboat cleanup {}",
+                            begun.join(" ")
+                        )
+                    }),
                 }
                 .into());
             }

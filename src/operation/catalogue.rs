@@ -96,6 +96,9 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
                 ),
             }
         }
+        Err(error @ repo::Error::Damaged { .. }) => Err(anyhow::Error::from(error).context(
+            format!("backup {id} cannot be used, choose another version"),
+        )),
         Err(error) => Err(error.into()),
     }
 }

@@ -110,36 +110,27 @@ impl One<'_> {
             force: self.force,
             instances: BTreeSet::new(),
         };
-        match bbr::cleanup(
+        let (cleaned, errors) = bbr::cleanup(
             target,
             bbr::Direction::Backup,
             id,
             &leftovers,
             monitor,
             shutdown,
-        ) {
-            Ok(cleaned) => {
-                if !cleaned.ended.is_empty() {
-                    self.done
-                        .push(format!("ended {}", cleaned.ended.join(", ")));
-                }
-                if !cleaned.instances.is_empty() {
-                    self.done.push(format!(
-                        "{} unlock scripts ran; cleaned {}",
-                        cleaned.unlocked,
-                        cleaned.instances.join(", ")
-                    ));
-                }
-            }
-            Err(errors) => {
-                for error in errors.list() {
-                    if error.phase == bbr::Phase::Unlock {
-                        self.may_be_locked.extend(instance_of(&error.trouble));
-                    }
-                }
-                self.errors.extend(listed(errors));
-            }
+        );
+        if !cleaned.ended.is_empty() {
+            self.done
+                .push(format!("ended {}", cleaned.ended.join(", ")));
         }
+        if !cleaned.instances.is_empty() {
+            self.done.push(format!(
+                "{} unlock scripts ran; cleaned {}",
+                cleaned.unlocked,
+                cleaned.instances.join(", ")
+            ));
+        }
+        self.may_be_locked.extend(cleaned.may_be_locked);
+        self.errors.extend(errors.into_iter().flat_map(listed));
     }
 
     /// Accounts of ours that this run did not make.
@@ -147,25 +138,15 @@ impl One<'_> {
         let Some(own) = reached.user() else {
             return BTreeSet::new();
         };
-        let paths = self.foundation.bbr_settings().paths;
+        let settings = self.foundation.bbr_settings();
         let mut users = BTreeSet::new();
         for host in &reached.hosts {
-            match bbr::left_over_users(&*host.remote, &paths, &self.context.shutdown) {
+            match bbr::left_over_users(&*host.remote, &settings, &self.context.shutdown) {
                 Ok(found) => users.extend(found),
                 Err(error) => self.errors.push(error.into()),
             }
         }
         users.remove(own);
         users
-    }
-}
-
-fn instance_of(trouble: &bbr::Trouble) -> Option<String> {
-    match trouble {
-        bbr::Trouble::Script { instance, .. } | bbr::Trouble::Command { instance, .. } => {
-            Some(instance.clone())
-        }
-        bbr::Trouble::Remote { source, .. } => source.remote().map(str::to_owned),
-        _ => None,
     }
 }

@@ -10,6 +10,7 @@ use super::settings::{Component, Settings};
 use super::stores::Stores;
 use super::tree::read_tree;
 use super::{Context, backup};
+use crate::artifact::name::{is_safe, shown};
 use crate::artifact::tar::{EntryKind, TarReader};
 use crate::artifact::{EntrySink, Form};
 use crate::clock;
@@ -148,7 +149,18 @@ impl Reading<'_> {
         let mut writer = self.run.artifact(self.named(name, Form::Tar));
         let mut reader = TarReader::new(self.counted(File::open(path)?));
         loop {
-            match reader.next_entry()? {
+            let next = reader.next_entry()?;
+            if let Ok(entry) = &next
+                && !is_safe(&entry.name)
+            {
+                // A reader refuses such a name; as a plain file it comes back all the same.
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("its entry `{}` does not lie below `./`", shown(&entry.name)),
+                )
+                .into());
+            }
+            match next {
                 Ok(entry) if entry.kind == EntryKind::File => {
                     writer.file(&entry.head, entry.size, &mut reader.content())?;
                 }

@@ -8,14 +8,14 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::catalogue::find;
 use super::settings::{Selection, Settings};
 use super::stores::Stores;
 use super::tree::TreeWriter;
 use super::{Context, describe};
-use crate::artifact::tar::{EntryKind, TarReader};
+use crate::artifact::tar::EntryKind;
 use crate::artifact::{Digest, Form};
 use crate::bbr::artifact_metadata::{Checksums, MetadataWriter};
 use crate::clock;
@@ -193,12 +193,9 @@ impl Fetch<'_> {
             .context
             .monitor
             .meter(&format!("fetch {}", component.name), Some(total));
-        let mut metadata = Metadata::begin(component, artifacts, folder)?;
-        // bbr's file lists shared artifacts behind those of instances.
-        let (shared, own): (Vec<&ArtifactRecord>, Vec<_>) = artifacts
-            .iter()
-            .partition(|artifact| artifact.name.ends_with("-backup-one-restore-all.tar"));
-        for artifact in own.into_iter().chain(shared) {
+        let named = self.in_order(component, artifacts)?;
+        let mut metadata = Metadata::begin(component, &named, folder)?;
+        for (artifact, _) in named {
             self.context.shutdown.check()?;
             self.artifact(component, artifact, folder, &mut metadata, &meter)
                 .with_context(|| format!("{} of {}", artifact.name, component.name))?;
@@ -207,6 +204,41 @@ impl Fetch<'_> {
         }
         meter.finish();
         metadata.finish(component)
+    }
+
+    /// The artifacts with what bbr calls them, in the order of bbr's file: instances together, in
+    /// the order of their first artifact, then those that instances share.
+    fn in_order<'a>(
+        &self,
+        component: &ComponentRecord,
+        artifacts: &[&'a ArtifactRecord],
+    ) -> Result<Vec<(&'a ArtifactRecord, Option<BbrName>)>> {
+        let mut places: Vec<(String, String)> = Vec::new();
+        let mut named = Vec::with_capacity(artifacts.len());
+        for artifact in artifacts {
+            self.context.shutdown.check()?;
+            let root = self
+                .reader
+                .root(component, artifact)
+                .with_context(|| format!("{} of {}", artifact.name, component.name))?;
+            let name = root.head.bbr.filter(|_| artifact.form == Form::Tar);
+            let place = match &name {
+                Some(BbrName::Instance {
+                    instance, index, ..
+                }) => {
+                    let instance = (instance.clone(), index.clone());
+                    let known = places.iter().position(|place| *place == instance);
+                    known.unwrap_or_else(|| {
+                        places.push(instance);
+                        places.len() - 1
+                    })
+                }
+                Some(BbrName::Custom { .. }) | None => usize::MAX,
+            };
+            named.push((place, (*artifact, name)));
+        }
+        named.sort_by_key(|(place, _)| *place);
+        Ok(named.into_iter().map(|(_, named)| named).collect())
     }
 
     fn artifact(
@@ -218,13 +250,15 @@ impl Fetch<'_> {
         meter: &Arc<Meter>,
     ) -> Result<()> {
         let root = self.reader.root(component, artifact)?;
-        if artifact.form == Form::Tree {
-            let mut tree = TreeWriter::new(folder, meter);
-            self.reader.read(&root, &mut tree)?;
-            return tree.finish(&*self.context.monitor);
-        }
-        let mut sums = metadata.artifact(root.head.bbr.as_ref())?;
+        check_room(folder, root.head.bytes.saturating_add(root.head.zeros))?;
         let path = folder.join(&artifact.name);
+        if artifact.form == Form::Tree {
+            let mut tree = TreeWriter::new(&path, meter)?;
+            self.reader.read(&root, &mut tree)?;
+            return tree.finish();
+        }
+        let name = root.head.bbr.as_ref();
+        let mut sums = metadata.artifact(name.filter(|_| artifact.form == Form::Tar))?;
         let failed = || format!("{} cannot be written", path.display());
         let file = File::create_new(&path).with_context(failed)?;
         let mut out = BufWriter::with_capacity(BUFFER, Counting { to: file, meter });
@@ -238,7 +272,21 @@ impl Fetch<'_> {
     }
 }
 
-/// bbr's `metadata`, made from the index, unless the component brings its own.
+/// Before anything is written: an index may claim whatever it likes.
+fn check_room(folder: &Path, needed: u64) -> Result<()> {
+    let system = rustix::fs::statvfs(folder)
+        .with_context(|| format!("{} cannot be looked at", folder.display()))?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    ensure!(
+        needed <= free,
+        "it needs {needed} bytes and {} has room for {free}; fetch into a larger file system",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// bbr's `metadata`, made from the index, unless the component brings its own or none of it is
+/// bbr's.
 enum Metadata {
     Made(Box<MetadataWriter<BufWriter<File>>>),
     Brought,
@@ -247,16 +295,15 @@ enum Metadata {
 impl Metadata {
     fn begin(
         component: &ComponentRecord,
-        artifacts: &[&ArtifactRecord],
+        artifacts: &[(&ArtifactRecord, Option<BbrName>)],
         folder: &Path,
     ) -> Result<Self> {
         let brought = component
             .artifacts
             .iter()
             .any(|artifact| artifact.name == METADATA);
-        let plain =
-            !artifacts.is_empty() && artifacts.iter().all(|artifact| artifact.form != Form::Tar);
-        if brought || plain {
+        let bbrs = artifacts.iter().any(|(_, name)| name.is_some());
+        if brought || !bbrs {
             return Ok(Self::Brought);
         }
         let path = folder.join(METADATA);
@@ -297,11 +344,8 @@ impl Metadata {
 }
 
 fn record(sums: Option<&mut Checksums<'_, BufWriter<File>>>, entry: &ReadEntry<'_>) -> Result<()> {
-    let Some(sums) = sums else {
+    let (Some(sums), Some(described)) = (sums, entry.described) else {
         return Ok(());
-    };
-    let Ok(described) = TarReader::new(entry.head).next_entry()? else {
-        bail!("an entry of the index has no header")
     };
     match (described.kind, entry.content) {
         (EntryKind::Directory, _) => {}

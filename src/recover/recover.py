@@ -26,6 +26,7 @@ import base64
 import binascii
 import collections
 import concurrent.futures
+import datetime
 import fnmatch
 import hashlib
 import io
@@ -59,7 +60,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\Z")
 CHAIN_ID = re.compile(r"[0-9a-f]{16}\Z")
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
+TIME = re.compile(r"(?:19[7-9]|[2-9][0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
 IDENTITY = re.compile(r"AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}\Z")
 PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{20,200}={0,2}( .*)?\Z")
 
@@ -142,6 +143,16 @@ def items(value, key, what, kind=dict):
     found = value.get(key)
     if type(found) is not list or not all(type(item) is kind for item in found):
         raise Refused("%s has no proper \"%s\"" % (what, key))
+    return found
+
+
+def moment(value, key, what):
+    """A time in RFC 3339, UTC, to the second."""
+    found = text(value, key, what, TIME)
+    try:
+        datetime.datetime.strptime(found, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        raise Refused("%s has no proper \"%s\"" % (what, key)) from None
     return found
 
 
@@ -302,6 +313,8 @@ class Keys:
 
 def unseal(sealed, key, limit, what):
     """age -d | zstd -d, reading at most `limit` bytes; the key goes through a pipe of its own."""
+    if not sealed.startswith(b"age-encryption.org/v1\n"):    # age itself takes armour too
+        raise Refused("%s is not an age file" % what)
     read_end, write_end = os.pipe()
     try:
         os.write(write_end, key)
@@ -424,8 +437,8 @@ class Manifest:
                           % (self.id, self.foundation), "use the backup under its own name")
         if outcome != "complete":
             raise NotOurs("has the outcome \"%s\"" % shown(outcome), "recover a complete backup")
-        self.started = text(value, "started", "it", TIME)
-        self.finished = text(value, "finished", "it", TIME)
+        self.started = moment(value, "started", "it")
+        self.finished = moment(value, "finished", "it")
         self.release = text(value, "release", "it")
         chain = value.get("chain")
         if type(chain) is not dict:
@@ -471,8 +484,8 @@ class Component:
     def __init__(self, name, value):
         what = "the component %s" % name
         self.name = name
-        self.started = text(value, "started", what, TIME)
-        self.finished = text(value, "finished", what, TIME)
+        self.started = moment(value, "started", what)
+        self.finished = moment(value, "finished", what)
         self.artifacts = []
         names = set()
         for artifact in items(value, "artifacts", what):
@@ -671,7 +684,10 @@ def page_entries(reader, root, kind):
     """Every line of a list, page after page; counts are compared at each page's end."""
     for what, lines, count, size in opened_pages(reader, root, kind):
         chunks = []
-        for row in items(parse_json(next(lines, b""), what), "chunks", what, list):
+        table = items(parse_json(next(lines, b""), what), "chunks", what, list)
+        if table and kind == "others":
+            raise Refused("%s lists chunks for entries without content" % what)
+        for row in table:
             if len(row) != 3 or type(row[0]) is not str or not DIGEST.match(row[0]) \
                     or type(row[1]) is not str or not DIGEST.match(row[1]) \
                     or type(row[2]) is not int or not 1 <= row[2] <= CHUNK_LIMIT:
@@ -711,7 +727,7 @@ def parts_of(entry, chunks, what):
     parts = []
     for part in items(entry, "parts", what, list):
         if len(part) != 3 or not all(type(item) is int for item in part) \
-                or not 0 <= part[0] < len(chunks) or part[1] < 0 or part[2] < 0 \
+                or not 0 <= part[0] < len(chunks) or part[1] < 0 or part[2] < 1 \
                 or part[1] + part[2] > chunks[part[0]].length:
             raise Refused("%s has a part that is not inside its chunk" % what)
         parts.append((chunks[part[0]], part[1], part[2]))
@@ -816,8 +832,7 @@ def plan_files(root, lines):
             left -= length
             if left < 0:
                 raise Refused("%s has more parts than the file's size" % line.where)
-            if length:
-                yield "part", chunk, offset, length
+            yield "part", chunk, offset, length
         if not line.more:
             if left:
                 raise Refused("%s has fewer parts than the file's size" % line.where)
@@ -1080,6 +1095,7 @@ class TreeOutput:
 def write_artifact(reader, artifact, folder, sums):
     """One artifact, whole and verified, or nothing. Returns its root."""
     root = Root(reader, artifact)
+    sums.begin(root.bbr)
     plain = artifact.form == "file"
     free = shutil.disk_usage(folder).free
     if root.bytes + root.zeros > free:
@@ -1152,16 +1168,20 @@ class Checksums:
         self.file = tempfile.TemporaryFile(dir=folder)
         self.artifacts = []    # (names from the root, start, end)
         self.start = 0
+        self.indent = ""
+
+    def begin(self, names):
+        self.indent = " " * (4 if names is not None and len(names) == 1 else 6)
 
     def add(self, name, digest):
         try:
             key = quoted(name.decode("utf-8"))
         except UnicodeDecodeError:
             key = '!!binary "%s"' % base64.b64encode(name).decode()
-        if len(name) > 128:    # what YAML calls a complex key
-            line = '      ? %s\n      : "%s"\n' % (key, digest)
+        if len(key) > 128:    # what YAML calls a complex key
+            line = '%s? %s\n%s: "%s"\n' % (self.indent, key, self.indent, digest)
         else:
-            line = '      %s: "%s"\n' % (key, digest)
+            line = '%s%s: "%s"\n' % (self.indent, key, digest)
         self.file.write(line.encode())
 
     def artifact_done(self, names):

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::bridge::Bridge;
-use super::format::{MANIFEST_LIMIT, Signed};
+use super::format::{MANIFEST_LIMIT, Outcome, Signed};
 use super::id::{BackupId, Foundation};
 use super::sign::Signers;
 use crate::shutdown::Stopped;
@@ -115,7 +115,17 @@ impl Catalogue {
     /// [`Error::Refused`] when no trusted worker signed it; [`Error::Store`] with
     /// [`Kind::NotFound`] when there is none.
     pub fn manifest(&self, id: &BackupId) -> Result<Believed, Error> {
-        self.believed(id, &self.foundation.manifest(id))
+        self.believed(id, &self.foundation.manifest(id), |believed| match believed
+            .signed
+            .manifest
+            .outcome
+        {
+            Outcome::Complete => Ok(believed),
+            Outcome::Partial => Err(Error::Refused {
+                id: id.to_string(),
+                problem: "it is not complete; what a failed run left belongs under dropped/".into(),
+            }),
+        })
     }
 
     /// The manifest of a backup that was dropped, when there is one.
@@ -123,16 +133,22 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::manifest`].
     pub fn dropped(&self, id: &BackupId) -> Result<Option<Believed>, Error> {
-        match self.believed(id, &self.foundation.dropped(id)) {
+        match self.believed(id, &self.foundation.dropped(id), Ok) {
             Ok(believed) => Ok(Some(believed)),
             Err(Error::Store(error)) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn believed(&self, id: &BackupId, object: &ObjectName) -> Result<Believed, Error> {
+    fn believed(
+        &self,
+        id: &BackupId,
+        object: &ObjectName,
+        fits: impl Fn(Believed) -> Result<Believed, Error> + Send + Sync,
+    ) -> Result<Believed, Error> {
         let refusal = std::sync::Mutex::new(None);
-        let check = |bytes: &bytes::Bytes| match self.judge(id, bytes) {
+        let judge = |bytes: &[u8]| self.judge(id, object, bytes).and_then(&fits);
+        let check = |bytes: &bytes::Bytes| match judge(bytes) {
             Ok(_) => Ok(()),
             Err(error) => {
                 let text = error.to_string();
@@ -146,7 +162,7 @@ impl Catalogue {
             .bridge
             .wait(self.copies.get_first(object, MANIFEST_LIMIT, check))?;
         match fetched {
-            Ok(bytes) => self.judge(id, &bytes),
+            Ok(bytes) => judge(&bytes),
             Err(error) => Err(refusal
                 .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -154,28 +170,30 @@ impl Catalogue {
         }
     }
 
-    fn judge(&self, id: &BackupId, bytes: &[u8]) -> Result<Believed, Error> {
-        let signed = Signed::parse(&self.foundation, id, bytes)?;
-        if self.signers.is_empty() {
-            return Ok(Believed {
-                signed,
-                origin: Origin::NotVerified,
-            });
-        }
+    /// The signature first: nothing that a stranger wrote is understood, not even its format.
+    fn judge(&self, id: &BackupId, object: &ObjectName, bytes: &[u8]) -> Result<Believed, Error> {
+        let (line, signature) = Signed::split(object.as_str(), bytes)?;
+        let origin = if self.signers.is_empty() {
+            Origin::NotVerified
+        } else {
+            self.signer(id, &line, signature.as_deref())?
+        };
+        let signed = Signed::parse(&self.foundation, id, line, signature)?;
+        Ok(Believed { signed, origin })
+    }
+
+    fn signer(&self, id: &BackupId, line: &[u8], signature: Option<&str>) -> Result<Origin, Error> {
         let refused = |problem: &str| Error::Refused {
             id: id.to_string(),
             problem: problem.to_owned(),
         };
-        let signature = signed.signature.as_deref().ok_or_else(|| {
+        let signature = signature.ok_or_else(|| {
             refused("it is not signed; whoever can write the bucket may have made it. Unset trusted_workers to read it all the same")
         })?;
-        let signer = self.signers.signer(&signed.line, signature).ok_or_else(|| {
+        let signer = self.signers.signer(line, signature).ok_or_else(|| {
             refused("none of trusted_workers signed it; it was forged or changed, or the public key of the worker that took it is missing there")
         })?;
-        Ok(Believed {
-            signed,
-            origin: Origin::Verified(signer),
-        })
+        Ok(Origin::Verified(signer))
     }
 
     /// Reads believed manifests, newest first, until `enough` says so or `most` were read.

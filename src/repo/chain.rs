@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::chunker::Seed;
-use super::format::{ChainRecord, FORMAT, KEYS_LIMIT, WorkerKeys, check_format, from_json};
+use super::format::{ChainRecord, FORMAT, OPENED_KEYS_LIMIT, WorkerKeys, check_format, from_json};
 use super::id::{ChainId, Foundation};
 use super::seal::{Identity, Opener, Sealer, encrypt, encrypt_armoured};
 use super::sign::WorkerIdentity;
@@ -110,7 +110,7 @@ impl Chain {
         }
         let plain = worker
             .identity()
-            .decrypt(worker_age, KEYS_LIMIT)
+            .decrypt(worker_age, OPENED_KEYS_LIMIT)
             .map_err(|problem| format!("worker.age {problem}"))?;
         let keys: WorkerKeys = check_format("worker.age", &plain)
             .and_then(|()| from_json("worker.age", &plain))
@@ -155,7 +155,7 @@ impl ChainKeys {
         recovery_age: &[u8],
         identity: &Identity,
     ) -> Result<Self, String> {
-        let plain = identity.decrypt(recovery_age, KEYS_LIMIT)?;
+        let plain = identity.decrypt(recovery_age, OPENED_KEYS_LIMIT)?;
         if Digest::of(&plain) != record.keys {
             return Err("opens to other keys than the manifest states; it was replaced".into());
         }
@@ -163,19 +163,28 @@ impl ChainKeys {
             .map_err(|error| format!("does not open to text: {error}"))?;
         let mut identities = Vec::new();
         let mut comments = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for line in text.lines().filter(|line| !line.is_empty()) {
             match line.strip_prefix('#') {
-                Some(comment) => comments.push(comment.trim().to_owned()),
+                Some(comment) => comments.push(comment),
                 None => identities.push(Opener::parse(line).map_err(|error| error.to_string())?),
             }
         }
-        for wanted in [
-            format!("format: {FORMAT}"),
-            format!("foundation: {foundation}"),
-            format!("chain: {}", record.id),
+        for (key, wanted) in [
+            ("format", FORMAT.to_string()),
+            ("foundation", foundation.to_string()),
+            ("chain", record.id.to_string()),
         ] {
-            if !comments.contains(&wanted) {
-                return Err(format!("does not say `{wanted}`; it belongs elsewhere"));
+            // What is said first counts.
+            let stated = comments.iter().find_map(|comment| {
+                comment
+                    .strip_prefix(' ')?
+                    .strip_prefix(key)?
+                    .strip_prefix(": ")
+            });
+            if stated != Some(wanted.as_str()) {
+                return Err(format!(
+                    "does not say `{key}: {wanted}`; it belongs elsewhere"
+                ));
             }
         }
         match <[Opener; 2]>::try_from(identities) {

@@ -26,12 +26,14 @@ pub enum Error {
         problem: String,
     },
     /// Written by a newer release.
-    #[error("{object} has format {format}; this release reads format 1, use a newer Lifeboat")]
+    #[error("{object} has format {format} and this release reads format 1; use {needed}")]
     Newer {
         /// The object's name.
         object: String,
         /// Its format.
         format: u64,
+        /// The release that reads it.
+        needed: String,
     },
     /// A key does not fit.
     #[error("{0}")]

@@ -2,10 +2,19 @@
 //! names the types carry.
 #![warn(missing_docs)]
 
+mod index;
+
+pub use index::{
+    BbrName, ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead,
+};
+
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::id::{BackupId, ChainId, ComponentName, Foundation};
+use super::json::{self, number, object, objects, text, time};
 use crate::artifact::{Digest, Form};
 use crate::secret::Secret;
 use crate::store::is_segment;
@@ -25,12 +34,15 @@ pub const CHUNK_LIMIT: u64 = 16 << 20;
 /// What sealing may add to any of them.
 pub const SEAL_OVERHEAD: u64 = 64 << 10;
 /// Most bytes of `recovery.age` and `worker.age`: a recipient takes about 200 bytes.
-pub const KEYS_LIMIT: u64 = 64 << 10;
+pub const KEYS_LIMIT: u64 = 1 << 20;
+/// Most bytes that either opens to.
+pub const OPENED_KEYS_LIMIT: u64 = 64 << 10;
 
 /// A manifest's first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// 1.
+    #[serde(deserialize_with = "number")]
     pub format: u64,
     /// The backup.
     pub id: BackupId,
@@ -39,10 +51,13 @@ pub struct Manifest {
     /// Whether everything asked for is in it.
     pub outcome: Outcome,
     /// RFC 3339, UTC.
+    #[serde(deserialize_with = "time")]
     pub started: String,
     /// RFC 3339, UTC.
+    #[serde(deserialize_with = "time")]
     pub finished: String,
     /// The writer, for people.
+    #[serde(deserialize_with = "text")]
     pub release: String,
     /// The Concourse build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,10 +69,12 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_because: Option<String>,
     /// The chain and the digests of its key files.
+    #[serde(deserialize_with = "object")]
     pub chain: ChainRecord,
     /// The text of `recovery.age`.
     pub recovery_age: String,
     /// In the order taken.
+    #[serde(deserialize_with = "objects")]
     pub components: Vec<ComponentRecord>,
     /// Bytes that came over SSH or out of a directory.
     pub drained_bytes: u64,
@@ -124,13 +141,16 @@ pub struct ComponentRecord {
     /// Which.
     pub name: ComponentName,
     /// RFC 3339, UTC.
+    #[serde(deserialize_with = "time")]
     pub started: String,
     /// RFC 3339, UTC.
+    #[serde(deserialize_with = "time")]
     pub finished: String,
     /// In the order run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     pub phases: Vec<PhaseRecord>,
-    /// In bbr's order: instances together.
+    /// In the order taken.
+    #[serde(deserialize_with = "objects")]
     pub artifacts: Vec<ArtifactRecord>,
 }
 
@@ -164,8 +184,10 @@ pub struct ArtifactRecord {
     /// The root's object name.
     pub root: Digest,
     /// Number of regular files.
+    #[serde(deserialize_with = "number")]
     pub files: u64,
     /// Bytes of their content.
+    #[serde(deserialize_with = "number")]
     pub bytes: u64,
 }
 
@@ -217,32 +239,48 @@ impl Signed {
         bytes
     }
 
-    /// Reads an object called `id` of `foundation`.
+    /// Takes a manifest's bytes apart: the first line with its newline, and the signature
+    /// over it. Nothing is understood yet.
     ///
     /// # Errors
-    /// When it is not a manifest, of a newer format, or not of this name.
-    pub fn parse(foundation: &Foundation, id: &BackupId, bytes: &[u8]) -> Result<Self, Error> {
-        let object = foundation.manifest(id).to_string();
-        let end = bytes
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .ok_or_else(|| Error::damaged(&object, "has no complete first line"))?;
-        let (line, rest) = bytes.split_at(end + 1);
-        check_format(&object, line)?;
-        let manifest: Manifest = from_json(&object, line)?;
-        let signature = if rest.is_empty() {
-            None
-        } else {
-            Some(from_json::<SignatureLine>(&object, rest)?.signature)
+    /// When it is anything but one or two whole lines, or the second holds no signature.
+    pub fn split(object: &str, bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), Error> {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+            return Err(Error::damaged(object, "has no complete first line"));
         };
-        for artifact in manifest.components.iter().flat_map(|c| &c.artifacts) {
-            if !is_segment(&artifact.name) {
+        let (line, rest) = bytes.split_at(end + 1);
+        if rest.is_empty() {
+            return Ok((line.to_vec(), None));
+        }
+        match rest.iter().position(|byte| *byte == b'\n') {
+            Some(end) if end + 1 == rest.len() => {}
+            _ => {
                 return Err(Error::damaged(
-                    &object,
-                    "names an artifact that is not one name segment",
+                    object,
+                    "does not have the two lines of a manifest",
                 ));
             }
         }
+        let signature: SignatureLine = from_json(object, rest)?;
+        Ok((line.to_vec(), Some(signature.signature)))
+    }
+
+    /// Reads the lines of the object called `id` of `foundation`.
+    ///
+    /// # Errors
+    /// When it is not a manifest, of a newer format, or not of this name.
+    pub fn parse(
+        foundation: &Foundation,
+        id: &BackupId,
+        line: Vec<u8>,
+        signature: Option<String>,
+    ) -> Result<Self, Error> {
+        let object = foundation.manifest(id).to_string();
+        check_format(&object, &line)?;
+        let manifest: Manifest = from_json(&object, &line)?;
+        manifest
+            .check_names()
+            .map_err(|problem| Error::damaged(&object, problem))?;
         if manifest.id != *id || manifest.foundation != *foundation {
             return Err(Error::Refused {
                 id: id.to_string(),
@@ -254,137 +292,34 @@ impl Signed {
         }
         Ok(Self {
             manifest,
-            line: line.to_vec(),
+            line,
             signature,
         })
     }
 }
 
-/// The first line of a root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootHead {
-    /// 1.
-    pub format: u64,
-    /// The component it belongs to.
-    pub component: ComponentName,
-    /// The artifact it is of.
-    pub artifact: String,
-    /// What a reader makes of it.
-    pub form: Form,
-    /// Entries with content.
-    pub files: u64,
-    /// Entries without.
-    pub others: u64,
-    /// Bytes of content.
-    pub bytes: u64,
-    /// Zero bytes at the end of the tar.
-    pub zeros: u64,
-    /// What bbr calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bbr: Option<BbrName>,
-}
-
-/// What bbr's `metadata` file calls an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum BbrName {
-    /// Of one instance.
-    Instance {
-        /// The instance group.
-        instance: String,
-        /// The index, as text.
-        index: String,
-        /// The job.
-        job: String,
-    },
-    /// Of `backup_one_restore_all`.
-    Custom {
-        /// The name without `.tar`.
-        custom: String,
-    },
-}
-
-/// One of a root's lists of pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PageKind {
-    /// Entries with content.
-    Files,
-    /// Entries without.
-    Others,
-}
-
-/// A root's line about one page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PageRecord {
-    /// Its object name.
-    pub page: Digest,
-    /// Which list it belongs to.
-    pub kind: PageKind,
-    /// Its number of lines after the table of chunks.
-    pub entries: u64,
-    /// Bytes of content in it.
-    pub bytes: u64,
-    /// By which the writer recognises an unchanged page.
-    #[serde(default)]
-    pub list: String,
-}
-
-/// One line of a page's table of chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkRecord(
-    /// The object's name.
-    pub Digest,
-    /// SHA-256 of the plain bytes.
-    pub Digest,
-    /// Number of plain bytes.
-    pub u32,
-);
-
-/// The first line of a page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkTable {
-    /// The chunks that the page's parts count from.
-    pub chunks: Vec<ChunkRecord>,
-}
-
-/// A piece of content: index into the table, offset, length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part(
-    /// Index into the page's table of chunks.
-    pub u32,
-    /// Offset in plain bytes.
-    pub u32,
-    /// Length in bytes.
-    pub u32,
-);
-
-/// A line of a page of files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileLine {
-    /// Base64 of the header blocks; absent on a line that continues.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<String>,
-    /// SHA-256 of the whole content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Digest>,
-    /// Bytes of the whole content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-    /// The content, or this line's share of it.
-    pub parts: Vec<Part>,
-    /// Whether the next line goes on.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub more: bool,
-}
-
-/// A line of a page of others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OtherLine {
-    /// Base64 of the header blocks.
-    pub head: String,
-    /// How many files precede it.
-    pub at: u64,
+impl Manifest {
+    fn check_names(&self) -> Result<(), String> {
+        let mut components = HashSet::new();
+        for component in &self.components {
+            if !components.insert(component.name.as_str()) {
+                return Err(format!("holds the component {} twice", component.name));
+            }
+            let mut artifacts = HashSet::new();
+            for artifact in &component.artifacts {
+                if !is_segment(&artifact.name) {
+                    return Err("names an artifact that is not one name segment".into());
+                }
+                if !artifacts.insert(artifact.name.as_str()) {
+                    return Err(format!(
+                        "holds the artifact {} of {} twice",
+                        artifact.name, component.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What `worker.age` opens to.
@@ -420,29 +355,52 @@ fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(secret.expose())
 }
 
-/// Splits an opened index object into its lines.
+/// The lines of an opened index object, each without its newline.
 ///
-/// # Errors
-/// When a line is too long or the last one has no newline.
-pub fn lines<'a>(object: &str, bytes: &'a [u8]) -> Result<Vec<&'a [u8]>, Error> {
-    let Some(body) = bytes.strip_suffix(b"\n") else {
-        return Err(Error::damaged(object, "does not end with a newline"));
-    };
-    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
-    if lines.iter().any(|line| line.len() > LINE_LIMIT) {
-        return Err(Error::damaged(object, "has a line of more than 1 MiB"));
-    }
-    Ok(lines)
+/// An iterator and not a list: 64 MiB of empty lines would be a gigabyte of slices.
+pub fn lines<'a>(
+    object: &'a str,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = Result<&'a [u8], Error>> + 'a {
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(move |line| match line.strip_suffix(b"\n") {
+            Some(content) if line.len() <= LINE_LIMIT => Ok(content),
+            Some(_) => Err(Error::damaged(object, "has a line of more than 1 MiB")),
+            None => Err(Error::damaged(object, "does not end with a newline")),
+        })
 }
 
-/// Parses one line.
+/// The first line of an opened index object, which every one has.
+///
+/// # Errors
+/// When there is none.
+pub fn first_line<'a>(
+    object: &str,
+    lines: &mut impl Iterator<Item = Result<&'a [u8], Error>>,
+) -> Result<&'a [u8], Error> {
+    lines
+        .next()
+        .unwrap_or_else(|| Err(Error::damaged(object, "is empty")))
+}
+
+/// Parses one line: an object, with no key twice in it or in anything inside it.
 ///
 /// # Errors
 /// When it is not what the format says.
 pub fn from_json<'a, T: Deserialize<'a>>(object: &str, line: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(line)
-        .map_err(|error| Error::damaged(object, format!("does not follow the format: {error}")))
+    json::parse(line).map_err(|error| {
+        // The parser repeats the value that it did not expect, however long that is.
+        let text = error.to_string();
+        let shown: String = text.chars().take(PROBLEM_SHOWN).collect();
+        Error::damaged(object, format!("does not follow the format: {shown}"))
+    })
 }
+
+/// Most characters of what a parser says in a sentence.
+const PROBLEM_SHOWN: usize = 200;
+/// Most characters of a writer's name in a sentence.
+const RELEASE_SHOWN: usize = 60;
 
 /// Refuses a newer format, before anything else of the line is understood.
 ///
@@ -451,7 +409,10 @@ pub fn from_json<'a, T: Deserialize<'a>>(object: &str, line: &'a [u8]) -> Result
 pub fn check_format(object: &str, line: &[u8]) -> Result<(), Error> {
     #[derive(Deserialize)]
     struct Only {
+        #[serde(deserialize_with = "number")]
         format: u64,
+        #[serde(default)]
+        release: serde_json::Value,
     }
     let only: Only = from_json(object, line)?;
     match only.format {
@@ -460,6 +421,13 @@ pub fn check_format(object: &str, line: &[u8]) -> Result<(), Error> {
         format => Err(Error::Newer {
             object: object.to_owned(),
             format,
+            needed: match only.release.as_str() {
+                Some(release) => {
+                    let shown: String = release.chars().take(RELEASE_SHOWN).collect();
+                    format!("{} or a later release", shown.escape_debug())
+                }
+                None => "a newer Lifeboat".into(),
+            },
         }),
     }
 }

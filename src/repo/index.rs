@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Error;
 use super::format::{
-    ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead, from_json,
-    lines,
+    CHUNK_LIMIT, ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part,
+    RootHead, check_format, first_line, from_json, lines,
 };
 use super::pipeline::{Pending, Pipeline};
-use crate::artifact::Digest;
+use crate::artifact::{Digest, Form};
 
 /// Parts on one line at most: 40 bytes each, far below the line limit of 1 MiB.
 pub const PARTS_PER_LINE: usize = 2_000;
@@ -280,15 +280,13 @@ impl Root {
     /// # Errors
     /// When it does not follow the format.
     pub fn parse(object: &str, plain: &[u8]) -> Result<Self, Error> {
-        let lines = lines(object, plain)?;
-        let (first, rest) = lines
-            .split_first()
-            .expect("splitting gives at least one line");
-        super::format::check_format(object, first)?;
+        let mut lines = lines(object, plain);
+        let first = first_line(object, &mut lines)?;
+        check_format(object, first)?;
         let head: RootHead = from_json(object, first)?;
         let (mut files, mut others) = (Vec::new(), Vec::new());
-        for line in rest {
-            let page: PageRecord = from_json(object, line)?;
+        for line in lines {
+            let page: PageRecord = from_json(object, line?)?;
             match page.kind {
                 PageKind::Files if !others.is_empty() => {
                     return Err(Error::damaged(
@@ -300,10 +298,20 @@ impl Root {
                 PageKind::Others => others.push(page),
             }
         }
-        let bytes: u64 = files.iter().map(|page| page.bytes).sum();
-        let entries: u64 = others.iter().map(|page| page.entries).sum();
-        if bytes != head.bytes || entries != head.others {
+        let bytes = sum(files.iter().chain(&others).map(|page| page.bytes));
+        let lines_of_files = sum(files.iter().map(|page| page.entries));
+        let entries = sum(others.iter().map(|page| page.entries));
+        if bytes != Some(head.bytes)
+            || entries != Some(head.others)
+            || lines_of_files.is_none_or(|lines| lines < head.files)
+        {
             return Err(Error::damaged(object, "states other sums than its pages"));
+        }
+        if head.form == Form::File && (head.files, head.others, head.zeros) != (1, 0, 0) {
+            return Err(Error::damaged(
+                object,
+                "lists more than the one entry of a plain file",
+            ));
         }
         Ok(Self {
             head,
@@ -311,6 +319,10 @@ impl Root {
             others,
         })
     }
+}
+
+fn sum(mut numbers: impl Iterator<Item = u64>) -> Option<u64> {
+    numbers.try_fold(0, u64::checked_add)
 }
 
 /// A page of files, parsed and checked against its record.
@@ -358,8 +370,7 @@ impl FilePage {
 /// # Errors
 /// When the first line does not follow the format.
 pub fn chunk_table(object: &str, plain: &[u8]) -> Result<Vec<ChunkRecord>, Error> {
-    let first = plain.split(|byte| *byte == b'\n').next().unwrap_or(plain);
-    Ok(from_json::<ChunkTable>(object, first)?.chunks)
+    table(object, first_line(object, &mut lines(object, plain))?)
 }
 
 /// Reads an opened page of others.
@@ -371,17 +382,36 @@ pub fn parse_others(
     plain: &[u8],
     record: &PageRecord,
 ) -> Result<Vec<OtherLine>, Error> {
-    Ok(parse_page(object, plain, record)?.1)
+    let (chunks, rows) = parse_page(object, plain, record)?;
+    if !chunks.is_empty() {
+        return Err(Error::damaged(
+            object,
+            "lists chunks for entries without content",
+        ));
+    }
+    Ok(rows)
 }
 
 /// The header blocks of a line.
 ///
 /// # Errors
-/// When they are not base64, or not whole blocks.
+/// When they are not base64.
 pub fn head_bytes(object: &str, head: &str) -> Result<Vec<u8>, Error> {
     BASE64
         .decode(head)
         .map_err(|error| Error::damaged(object, format!("has a head that is not base64 ({error})")))
+}
+
+fn table(object: &str, line: &[u8]) -> Result<Vec<ChunkRecord>, Error> {
+    let ChunkTable { chunks } = from_json(object, line)?;
+    let bounded = |chunk: &ChunkRecord| (1..=CHUNK_LIMIT).contains(&u64::from(chunk.2));
+    if !chunks.iter().all(bounded) {
+        return Err(Error::damaged(
+            object,
+            "lists a chunk that is empty or of more than 16 MiB",
+        ));
+    }
+    Ok(chunks)
 }
 
 fn parse_page<L: serde::de::DeserializeOwned>(
@@ -389,27 +419,20 @@ fn parse_page<L: serde::de::DeserializeOwned>(
     plain: &[u8],
     record: &PageRecord,
 ) -> Result<(Vec<ChunkRecord>, Vec<L>), Error> {
-    let all = lines(object, plain)?;
-    let (first, rest) = all
-        .split_first()
-        .expect("splitting gives at least one line");
-    let table: ChunkTable = from_json(object, first)?;
-    if table
-        .chunks
-        .iter()
-        .any(|chunk| u64::from(chunk.2) > super::format::CHUNK_LIMIT)
-    {
-        return Err(Error::damaged(object, "lists a chunk of more than 16 MiB"));
+    let mut lines = lines(object, plain);
+    let chunks = table(object, first_line(object, &mut lines)?)?;
+    let mut rows = Vec::new();
+    for line in lines {
+        rows.push(from_json(object, line?)?);
+        if rows.len() as u64 > record.entries {
+            break;
+        }
     }
-    if rest.len() as u64 != record.entries {
+    if rows.len() as u64 != record.entries {
         return Err(Error::damaged(
             object,
             "has another number of entries than its root states",
         ));
     }
-    let rows = rest
-        .iter()
-        .map(|line| from_json(object, line))
-        .collect::<Result<_, _>>()?;
-    Ok((table.chunks, rows))
+    Ok((chunks, rows))
 }

@@ -10,163 +10,21 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
-use super::bridge::Bridge;
 use super::chain::ChainKeys;
+use super::fetcher::{Fetcher, open_object};
 use super::format::{
-    ArtifactRecord, CHUNK_LIMIT, ChunkRecord, ComponentRecord, FileLine, KEYS_LIMIT, Manifest,
-    OtherLine, PAGE_LIMIT, PageRecord, Part, ROOT_LIMIT, RootHead, SEAL_OVERHEAD,
+    ArtifactRecord, CHUNK_LIMIT, ChunkRecord, ComponentRecord, FileLine, OtherLine, PAGE_LIMIT,
+    PageRecord, Part,
 };
-use super::id::{ChainId, Foundation};
+use super::id::ChainId;
 use super::index::{FilePage, Root, head_bytes, parse_others};
-use super::seal::{Identity, Opener};
-use crate::artifact::tar::padding;
+use crate::artifact::name::shown;
+use crate::artifact::tar::{Entry, EntryKind, padding, parse_head};
 use crate::artifact::{Digest, Form};
 use crate::shutdown::Stopped;
-use crate::store::ObjectName;
-use crate::store::copies::Copies;
 
 /// Chunks fetched and opened ahead: 8 of at most 16 MiB (of 2 MiB as a rule).
 const AHEAD: usize = 8;
-
-/// Fetches sealed objects and checks them against their names.
-#[derive(Debug, Clone)]
-pub struct Fetcher {
-    copies: Arc<Copies>,
-    bridge: Bridge,
-    foundation: Foundation,
-}
-
-impl Fetcher {
-    /// Reads from these stores, the first healthy one first.
-    pub fn new(copies: Arc<Copies>, bridge: Bridge, foundation: Foundation) -> Self {
-        Self {
-            copies,
-            bridge,
-            foundation,
-        }
-    }
-
-    /// Fetches and opens a root or a page.
-    ///
-    /// # Errors
-    /// When no store has it undamaged.
-    pub fn index(
-        &self,
-        chain: &ChainId,
-        name: &Digest,
-        opener: &Opener,
-        limit: u64,
-    ) -> Result<Vec<u8>, Error> {
-        let object = self.foundation.index(chain, name);
-        self.bridge.wait(open_object(
-            Arc::clone(&self.copies),
-            object,
-            *name,
-            opener.clone(),
-            limit,
-        ))?
-    }
-
-    /// Fetches, opens and parses a root, and compares it with the manifest.
-    ///
-    /// # Errors
-    /// As [`Fetcher::index`], and when it is another artifact's.
-    pub fn root(
-        &self,
-        chain: &ChainId,
-        component: &ComponentRecord,
-        artifact: &ArtifactRecord,
-        opener: &Opener,
-    ) -> Result<Root, Error> {
-        let plain = self.index(chain, &artifact.root, opener, ROOT_LIMIT)?;
-        let object = self.foundation.index(chain, &artifact.root).to_string();
-        let root = Root::parse(&object, &plain)?;
-        let RootHead {
-            component: of,
-            artifact: name,
-            form,
-            files,
-            bytes,
-            ..
-        } = &root.head;
-        if *of != component.name || *name != artifact.name {
-            return Err(Error::damaged(
-                object,
-                format!("is the root of {name} of {of}; it was swapped"),
-            ));
-        }
-        if *form != artifact.form || *files != artifact.files || *bytes != artifact.bytes {
-            return Err(Error::damaged(
-                object,
-                "states other sums than the manifest",
-            ));
-        }
-        Ok(root)
-    }
-
-    /// Opens the chain of a backup: its `recovery.age` out of the manifest, or one of the
-    /// chain's files.
-    ///
-    /// # Errors
-    /// When the identity opens none of them.
-    pub fn keys(&self, manifest: &Manifest, identity: &Identity) -> Result<ChainKeys, Error> {
-        let chain = &manifest.chain;
-        let from_manifest = ChainKeys::open(
-            &self.foundation,
-            chain,
-            manifest.recovery_age.as_bytes(),
-            identity,
-        );
-        let problem = match from_manifest {
-            Ok(keys) => return Ok(keys),
-            Err(problem) => problem,
-        };
-        for number in 1..100 {
-            let file = if number == 1 {
-                "recovery.age".into()
-            } else {
-                format!("recovery-{number}.age")
-            };
-            let object = self.foundation.chain_file(&chain.id, &file);
-            let fetched = self.bridge.wait(self.copies.get_first(
-                &object,
-                KEYS_LIMIT,
-                |_: &bytes::Bytes| Ok(()),
-            ))?;
-            let Ok(sealed) = fetched else { break };
-            if let Ok(keys) = ChainKeys::open(&self.foundation, chain, &sealed, identity) {
-                return Ok(keys);
-            }
-        }
-        Err(Error::Key(format!(
-            "the recovery identity does not open chain {} of backup {}: recovery.age {problem}; use the identity of one of its recipients",
-            chain.id, manifest.id
-        )))
-    }
-}
-
-async fn open_object(
-    copies: Arc<Copies>,
-    object: ObjectName,
-    name: Digest,
-    opener: Opener,
-    limit: u64,
-) -> Result<Vec<u8>, Error> {
-    let check = move |bytes: &bytes::Bytes| {
-        if Digest::of(bytes) == name {
-            Ok(())
-        } else {
-            Err("does not have the digest that its name states".to_owned())
-        }
-    };
-    let sealed = copies
-        .get_first(&object, limit + SEAL_OVERHEAD, check)
-        .await?;
-    tokio::task::spawn_blocking(move || opener.open(&sealed, limit))
-        .await
-        .map_err(|error| Error::Other(format!("opening failed: {error}")))?
-        .map_err(|problem| Error::damaged(object.as_str(), problem))
-}
 
 /// Reads artifacts of one chain.
 #[derive(Debug)]
@@ -179,8 +37,10 @@ pub struct Reader {
 /// One entry on its way back.
 #[derive(Debug)]
 pub struct ReadEntry<'a> {
-    /// Header blocks.
+    /// Header blocks; none in [`Form::File`].
     pub head: &'a [u8],
+    /// What they say, checked; nothing in [`Form::File`].
+    pub described: Option<&'a Entry>,
     /// For entries with content: its size and digest.
     pub content: Option<(u64, Digest)>,
 }
@@ -235,6 +95,7 @@ impl Reader {
         let mut others = Others {
             reader: self,
             pages: root.others.iter(),
+            page: String::new(),
             lines: VecDeque::new(),
             last_at: 0,
         };
@@ -258,7 +119,7 @@ impl Reader {
                         others.before(files, receiver)?;
                         files += 1;
                         let head = head_bytes(&object, head)?;
-                        begin(&object, line, &head, receiver)?
+                        begin(&object, line, &head, root.head.form, receiver)?
                     }
                     (Some(file), None) => file,
                     (None, None) => {
@@ -289,7 +150,15 @@ impl Reader {
             )
             .into());
         }
-        others.before(u64::MAX, receiver)
+        others.before(files, receiver)?;
+        if let Some(line) = others.lines.front() {
+            return Err(Error::damaged(
+                others.page.as_str(),
+                format!("places an entry behind {} of {files} files", line.at),
+            )
+            .into());
+        }
+        Ok(())
     }
 
     /// Writes an artifact's file: the tar byte for byte, or the plain file. `each` sees every entry.
@@ -335,13 +204,35 @@ fn begin(
     object: &str,
     line: &FileLine,
     head: &[u8],
+    form: Form,
     receiver: &mut dyn EntryReceiver,
 ) -> anyhow::Result<OpenFile> {
     let (Some(digest), Some(size)) = (line.sha256, line.size) else {
         return Err(Error::damaged(object, "has a file without sha256 or size").into());
     };
+    let described = match form {
+        Form::File if head.is_empty() => None,
+        Form::File => {
+            return Err(Error::damaged(object, "has a tar head in a plain file").into());
+        }
+        Form::Tar | Form::Tree => {
+            let entry = parse_head(head).map_err(|problem| Error::damaged(object, problem))?;
+            if entry.kind != EntryKind::File || entry.size != size {
+                return Err(Error::damaged(
+                    object,
+                    format!(
+                        "and the tar head of `{}` say different things",
+                        shown(&entry.name)
+                    ),
+                )
+                .into());
+            }
+            Some(entry)
+        }
+    };
     receiver.begin(&ReadEntry {
         head,
+        described: described.as_ref(),
         content: Some((size, digest)),
     })?;
     Ok(OpenFile {
@@ -389,6 +280,8 @@ impl OpenFile {
 struct Others<'a> {
     reader: &'a Reader,
     pages: std::slice::Iter<'a, PageRecord>,
+    /// The name of the page that the lines are of.
+    page: String,
     lines: VecDeque<OtherLine>,
     last_at: u64,
 }
@@ -405,19 +298,28 @@ impl Others<'_> {
                 let plain =
                     fetcher.index(chain, &record.page, &self.reader.keys.index, PAGE_LIMIT)?;
                 self.lines = parse_others(&object, &plain, record)?.into();
+                self.page = object;
                 continue;
             };
             if line.at < self.last_at {
-                return Err(Error::Other("an index has entries out of order".into()).into());
+                return Err(Error::damaged(self.page.as_str(), "has entries out of order").into());
             }
             if line.at > files {
                 return Ok(());
             }
             self.last_at = line.at;
-            let head = head_bytes("a page", &line.head)?;
+            let head = head_bytes(&self.page, &line.head)?;
             self.lines.pop_front();
+            let entry =
+                parse_head(&head).map_err(|problem| Error::damaged(self.page.as_str(), problem))?;
+            if entry.kind == EntryKind::File {
+                return Err(
+                    Error::damaged(self.page.as_str(), "has a file among the others").into(),
+                );
+            }
             receiver.begin(&ReadEntry {
                 head: &head,
+                described: Some(&entry),
                 content: None,
             })?;
             receiver.end()?;

@@ -190,7 +190,10 @@ impl Opener {
     /// # Errors
     /// When it is anything else; the text is not repeated.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        age::x25519::Identity::from_str(text)
+        // The library takes lower case too, which no writer makes.
+        let upper = text.starts_with("AGE-SECRET-KEY-1");
+        let identity = if upper { text } else { "" };
+        age::x25519::Identity::from_str(identity)
             .map(Self)
             .map_err(|_says_no_more: &str| {
                 Error::Key("a chain key is not an AGE-SECRET-KEY-1 identity".into())

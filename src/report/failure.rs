@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::secret::Mask;
 
+/// A cause longer than this, in characters, is shortened in the last sentence.
+const LONGEST_CAUSE: usize = 900;
+
 /// A use case that failed, and in what state it left things.
 #[derive(Debug)]
 pub struct Failure {
@@ -21,7 +24,7 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(first) = self.causes.first() {
-            f.write_str(&chain(first))?;
+            f.write_str(&shortened(&chain(first)))?;
         }
         if !self.state.is_empty() {
             write!(f, ". State: {}", self.state)?;
@@ -60,6 +63,20 @@ pub fn chain(error: &anyhow::Error) -> String {
     text
 }
 
+/// A cause as the last sentence holds it: scripts may complain at length, and what is at
+/// stake must still be seen. The whole of it stands above.
+fn shortened(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= LONGEST_CAUSE {
+        return text.to_owned();
+    }
+    let part = |from: usize, to: usize| text.chars().skip(from).take(to - from);
+    part(0, LONGEST_CAUSE / 3)
+        .chain(" … ".chars())
+        .chain(part(count - LONGEST_CAUSE * 2 / 3, count))
+        .collect()
+}
+
 /// Other people's texts may have several lines or control characters.
 fn one_line(text: &str) -> String {
     let mut line = String::new();
@@ -79,6 +96,12 @@ pub fn lines(error: &anyhow::Error, mask: &Mask) -> Vec<String> {
     let causes = error
         .downcast_ref::<Failure>()
         .map_or(&[][..], |failure| &failure.causes);
+    if let [only] = causes {
+        let whole = chain(only);
+        if shortened(&whole) != whole {
+            lines.push(whole);
+        }
+    }
     if causes.len() > 1 {
         lines.push(format!(
             "{} things failed, the first cause first:",
@@ -125,6 +148,35 @@ mod tests {
                 "failed: router/0: pre-backup-lock: exit status 3: disk full. State: nothing was \
                  committed. Jobs may still be locked on db/1. To mend it: lifeboat cleanup",
             ]
+        );
+    }
+
+    #[test]
+    fn a_long_cause_is_whole_above_and_short_in_the_last_line() {
+        let cause = format!(
+            "backup of job j on g/0: begin {}end",
+            "ä complaint ".repeat(2000)
+        );
+        let failure = Failure {
+            causes: vec![anyhow!(cause.clone())],
+            state: "every instance is unlocked".to_owned(),
+            may_be_locked: Vec::new(),
+            mend: None,
+        };
+        let lines = lines(&failure.into(), &Mask::default());
+        assert_eq!(lines[0], cause);
+        let last = &lines[1];
+        assert!(
+            last.starts_with("failed: backup of job j on g/0: begin ä"),
+            "{last}"
+        );
+        assert!(
+            last.ends_with(" end. State: every instance is unlocked"),
+            "{last}"
+        );
+        assert!(
+            last.contains(" … ") && last.chars().count() < 1000,
+            "{last}"
         );
     }
 

@@ -93,6 +93,7 @@ struct Inner {
     over: Shutdown,
     /// A listener's thread ends when the other half of its pair does.
     forwards: Mutex<Vec<UnixStream>>,
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 enum Way {
@@ -147,6 +148,7 @@ impl Route {
             monitor,
             over: Shutdown::new(),
             forwards: Mutex::default(),
+            failure: Arc::default(),
         })))
     }
 
@@ -201,6 +203,7 @@ impl Route {
             monitor: Arc::clone(&self.0.monitor),
             over: self.0.over.clone(),
             target: Address::new(host, port),
+            failure: Arc::clone(&self.0.failure),
         };
         std::thread::Builder::new()
             .name(format!("forward {port}"))
@@ -213,6 +216,16 @@ impl Route {
             .unwrap_or_else(PoisonError::into_inner);
         forwards.push(stop);
         Ok(address)
+    }
+
+    /// Why the last connection to such a listener led nowhere; told once.
+    pub fn take_failure(&self) -> Option<String> {
+        let mut failure = self
+            .0
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        failure.take()
     }
 }
 
@@ -259,6 +272,7 @@ struct Forward {
     monitor: Arc<dyn Monitor>,
     over: Shutdown,
     target: Address,
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Forward {
@@ -279,9 +293,17 @@ impl Forward {
             };
             let worker = Arc::clone(&this);
             std::thread::spawn(move || {
+                // Open until the reason is known: whoever sees the end asks for it.
+                let open = client.try_clone();
                 if let Err(Failure::Passing(why) | Failure::Lasting(why)) = worker.carry(client) {
                     worker.monitor.warn(&why);
+                    let mut failure = worker
+                        .failure
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    *failure = Some(why);
                 }
+                drop(open);
             });
         }
     }

@@ -206,8 +206,7 @@ impl Copies {
     /// # Errors
     /// When fewer are, with the reason of each other.
     pub fn check_enough(&self, object: &str) -> Result<(), Error> {
-        let whole = self.whole().len();
-        if whole >= self.min_copies {
+        if self.whole().len() >= self.min_copies {
             return Ok(());
         }
         Err(Error::new(
@@ -215,10 +214,12 @@ impl Copies {
             "",
             object,
             format!(
-                "cannot be in {} ({} whole): {}",
+                "cannot be in {}, as min_copies asks: {}",
                 stores(self.min_copies),
-                stores(whole),
-                self.reasons().join("; ")
+                // The object is named already.
+                self.reasons()
+                    .join("; ")
+                    .replace(&format!("{object}: "), "")
             ),
         ))
     }

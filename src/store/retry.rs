@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,6 +50,9 @@ impl Default for RetrySettings {
 /// Of the patience of a look: how long one attempt may take that seems to get on.
 const LOOK_ATTEMPT: u32 = 3;
 
+/// The second outage within this time is not told, nor a third within twice as long.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// A store that is waited for.
 pub struct Retry {
     store: Arc<dyn Store>,
@@ -57,8 +60,29 @@ pub struct Retry {
     patience: Patience,
     monitor: Arc<dyn Monitor>,
     shutdown: Shutdown,
-    /// Since when people know that the store does not answer.
-    outage: Mutex<Option<Instant>>,
+    outage: Mutex<Outage>,
+}
+
+/// What people know of a store that does not answer.
+#[derive(Debug, Default)]
+struct Outage {
+    /// Calls that failed and try again now.
+    failing: usize,
+    /// Since when it is known.
+    told: Option<Instant>,
+    /// When another one is worth a line: a store may come and go for hours.
+    next: Option<Instant>,
+    /// How often it was told.
+    times: u32,
+}
+
+/// A call that failed and tries again.
+struct Failing<'a>(&'a Retry);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        self.0.outage_locked().failing -= 1;
+    }
 }
 
 impl Retry {
@@ -78,7 +102,7 @@ impl Retry {
             patience,
             monitor,
             shutdown,
-            outage: Mutex::new(None),
+            outage: Mutex::default(),
         }
     }
 
@@ -94,7 +118,7 @@ impl Retry {
     {
         let begun = Instant::now();
         let mut first_failure = None;
-        let mut said = false;
+        let mut failing = None;
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -115,6 +139,7 @@ impl Retry {
                 Err(error) if error.kind == Kind::Transient => error,
                 Err(error) if error.kind == Kind::Stopped => return (Err(error), attempts),
                 answer => {
+                    drop(failing.take());
                     self.answered();
                     return (answer, attempts);
                 }
@@ -133,9 +158,8 @@ impl Retry {
                     attempts,
                 );
             }
-            if attempts > 1 && !said {
-                said = true;
-                self.fails(&error, left);
+            if attempts > 1 && failing.is_none() {
+                failing = Some(self.fails(&error, left));
             }
             let pause = self.pause(object, attempts).min(left);
             tokio::select! {
@@ -168,10 +192,15 @@ impl Retry {
         full.saturating_sub(full / 1000 * thousandths)
     }
 
-    fn fails(&self, error: &Error, left: Duration) {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        if outage.is_none() {
-            *outage = Some(Instant::now());
+    /// Counts a failing call, and tells people unless they know or have heard it often.
+    fn fails(&self, error: &Error, left: Duration) -> Failing<'_> {
+        let mut outage = self.outage_locked();
+        outage.failing += 1;
+        let now = Instant::now();
+        if outage.told.is_none() && outage.next.is_none_or(|next| next <= now) {
+            outage.told = Some(now);
+            outage.next = Some(now + QUIET.saturating_mul(1 << outage.times.min(10)));
+            outage.times += 1;
             self.monitor.warn(&format!(
                 "store {} does not answer ({}), trying again for up to {} s",
                 self.name(),
@@ -179,21 +208,26 @@ impl Retry {
                 left.as_secs()
             ));
         }
+        Failing(self)
     }
 
+    /// An answer ends an outage once no other call is failing.
     fn answered(&self) {
-        let since = self
-            .outage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(since) = since {
+        let mut outage = self.outage_locked();
+        if outage.failing > 0 {
+            return;
+        }
+        if let Some(since) = outage.told.take() {
             self.monitor.info(&format!(
                 "store {} answers again after {}",
                 self.name(),
                 spoken(since.elapsed())
             ));
         }
+    }
+
+    fn outage_locked(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exhausted(&self, error: Error, attempts: u32, tried: Duration) -> Error {
@@ -340,10 +374,12 @@ mod tests {
             "store dc2 does not answer (fails as it was told), trying again for up to 0 s"
         );
         assert!(said[1].starts_with("store dc2 answers again after "));
-        // One failure alone is not worth a line.
-        faulty.next([TRANSIENT]);
-        put(&*retry, WriteMode::Overwrite).await.unwrap();
-        assert!(lines.take().is_empty());
+        // One failure alone is not worth a line, nor is the next outage soon after.
+        for failures in [1, 4] {
+            faulty.next(vec![TRANSIENT; failures]);
+            put(&*retry, WriteMode::Overwrite).await.unwrap();
+            assert!(lines.take().is_empty());
+        }
     }
 
     #[tokio::test]

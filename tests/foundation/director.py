@@ -134,7 +134,7 @@ class Director(Service):
             result.update(ip=f"127.0.0.1:{instance.port}", host_public_key=instance.host_public_key)
         else:
             instance.delete_users(params["user_regex"])
-        result.update(id=member["id"], index=member["index"], job=group["name"], **member.get("ssh", {}))
+        result.update({"id": member["id"], "index": member["index"], "job": group["name"], **member.get("ssh", {})})
         for name in member.get("ssh_without", []):
             result.pop(name, None)
         return result

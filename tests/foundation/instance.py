@@ -4,6 +4,7 @@ Owns the tree below `root`, its agent process and its command log. Knows jobs on
 """
 
 import base64
+import fcntl
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -32,16 +34,28 @@ class FoundationError(Exception):
     """What the caller did wrong, or what did not come up; shown as it is."""
 
 
+PORTS = f"{tempfile.gettempdir()}/lifeboat-foundation-ports"
+taken = []
+
+
 def free_port():
-    """A port below the ephemeral range, so that no outgoing connection takes it before its server does."""
+    """A port below the ephemeral range, so that no outgoing connection takes it before its server does, and locked
+    for the life of this process, so that no other foundation does: its server would answer in place of ours."""
+    os.makedirs(PORTS, exist_ok=True)
     for _ in range(200):
         port = random.SystemRandom().randrange(15000, 32000)
-        with socket.socket() as probe:
-            try:
+        try:
+            lock = os.open(f"{PORTS}/{port}", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+            taken.append(lock)
+            return port
+        except OSError:
+            os.close(lock)
     raise FoundationError("no free port on 127.0.0.1")
 
 

@@ -3,6 +3,7 @@ that signatures stay valid. Records and counts requests. Knows nothing of S3 but
 """
 
 import collections
+import datetime
 import email.utils
 import re
 import socket
@@ -134,6 +135,11 @@ class Proxy:
             out.sendall(_encode(status_line, answer))
         limit = fault.get("bytes", 0) if action == "cut" else None
         bodyless = method == "HEAD" or status in (204, 304)
+        if action == "date" and not bodyless and "xml" in (_value(answer, "content-type") or ""):
+            held = _Held()
+            whole = _body(from_server, held, answer, entry, "sent_bytes", None, answer=True)
+            client.sendall(LISTED_TIME.sub(lambda found: _later(found, fault.get("seconds", 3600)), held.bytes))
+            return whole
         if not bodyless and not _body(from_server, out, answer, entry, "sent_bytes", limit, answer=True):
             return False
         if action == "after":
@@ -223,6 +229,25 @@ def _error(status, fault, action):
             "</Message><RequestId>0</RequestId></Error>")
     return (f"HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body.encode())}\r\n"
             f"Date: {email.utils.formatdate(usegmt=True)}\r\nConnection: close\r\n\r\n{body}").encode()
+
+
+class _Held:
+    """A body that is looked at before it is passed on."""
+
+    def __init__(self):
+        self.bytes = b""
+
+    def sendall(self, piece):
+        self.bytes += piece
+
+
+LISTED_TIME = re.compile(rb"(?<=<LastModified>)(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
+
+
+def _later(found, seconds):
+    """The same number of bytes: the body may be framed already."""
+    time_then = datetime.datetime.fromisoformat(found[1].decode()) + datetime.timedelta(seconds=seconds)
+    return time_then.isoformat(timespec="seconds").encode()
 
 
 def _shifted(value, seconds):

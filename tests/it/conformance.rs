@@ -129,10 +129,11 @@ impl Case {
         self.foundation.ask(request);
     }
 
-    /// The Director refuses to remove SSH users.
-    pub(crate) fn refuse_ssh_cleanup(&self) {
+    /// The Director sets users up in so many groups, and then refuses to remove them.
+    pub(crate) fn refuse_ssh_cleanup(&self, groups: u32) {
         self.director_fault(json!({
-            "action": "status", "status": 500, "body": "no users today", "method": "POST", "path": "/ssh", "skip": 1
+            "action": "status", "status": 500, "body": "no users today", "method": "POST",
+            "path": "/ssh", "skip": groups
         }));
     }
 
@@ -373,7 +374,10 @@ pub(crate) fn tar_file(tar: &Path, name: &str) -> String {
 #[track_caller]
 pub(crate) fn assert_before(lines: &[Line], first: &str, then: &str) {
     let place = |what: &str, event: &str| -> Vec<usize> {
-        let matches = |line: &Line| line.what.ends_with(what) && line.event == event;
+        let matches = |line: &Line| {
+            let named = line.what == what || line.what.ends_with(&format!(" {what}"));
+            named && line.event == event
+        };
         let found: Vec<_> = (0..lines.len()).filter(|at| matches(&lines[*at])).collect();
         assert!(!found.is_empty(), "no {event} of {what}: {lines:?}");
         found

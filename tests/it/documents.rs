@@ -24,7 +24,7 @@ fn the_limits_of_the_format_are_those_of_the_code() {
         ("line of a root or page ", line),
         ("opened chunk ", format::CHUNK_LIMIT),
         ("opened limit plus ", format::SEAL_OVERHEAD),
-        ("opened `recovery.age` ", format::KEYS_LIMIT),
+        ("opened `recovery.age` ", format::OPENED_KEYS_LIMIT),
     ] {
         let stated = limits
             .split_once(words)

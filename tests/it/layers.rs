@@ -38,7 +38,16 @@ const CRATES: [(&str, &[&str]); 33] = [
     // One outside system, one module.
     ("ssh2", &["ssh"]),
     ("socket2", &["ssh"]),
-    ("rustix", &["ssh", "store/directory"]),
+    // `operation` unpacks below a directory handle, and asks for room.
+    (
+        "rustix",
+        &[
+            "ssh",
+            "store/directory",
+            "operation/tree",
+            "operation/fetch",
+        ],
+    ),
     ("reqwest", &["http"]),
     ("aws_sdk_s3", &["store/s3"]),
     ("aws_config", &["store/s3"]),
@@ -75,21 +84,11 @@ const RENAMED: [(&str, &str); 1] = [("md-5", "md5")];
 const LONGEST: usize = 450;
 
 /// Longer files: path, lines at most, reason.
-const LONG: [(&str, usize, &str); 4] = [
-    (
-        "repo/reader.rs",
-        560,
-        "fetching, reading ahead and writing out check one another; split at the next addition",
-    ),
+const LONG: [(&str, usize, &str); 2] = [
     (
         "operation/live.rs",
         510,
         "one component from reaching to closing, in the order in which it happens",
-    ),
-    (
-        "repo/format.rs",
-        480,
-        "every stored type beside its parser, as docs/format.md lists them",
     ),
     (
         "foundation.rs",
@@ -99,7 +98,8 @@ const LONG: [(&str, usize, &str); 4] = [
 ];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 6] = [
+const BREACHES: [(&str, &str, &str); 7] = [
+    ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
     ("repo/reader.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",

@@ -12,15 +12,22 @@
 
 mod backup;
 mod bad_input;
+mod bad_world;
 mod bbr;
+mod confidential;
 mod conformance;
+mod disk;
 mod docs;
 mod documents;
+mod forgery;
 mod keygen;
 mod layers;
+mod planted;
+mod recovery;
 mod repository;
 mod resource;
 mod secrets;
 mod signals;
+mod store_faults;
 mod stores;
 mod support;

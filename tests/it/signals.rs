@@ -33,7 +33,11 @@ const METADATA: &str =
 
 /// A store of the file system and one of S3, both needed.
 fn scene() -> Scene {
-    let mut scene = Scene::with_stores(&spec(), &["one"]);
+    scene_of(&spec())
+}
+
+fn scene_of(spec: &Value) -> Scene {
+    let mut scene = Scene::with_stores(spec, &["one"]);
     let s3 = scene.s3("s3");
     scene.source["stores"].as_array_mut().unwrap().push(s3);
     scene
@@ -279,4 +283,46 @@ fn a_cleanup_that_is_stopped_ends_in_time_and_the_next_one_goes_on() {
     );
     release(&scene, &unlocking);
     mended(&scene);
+}
+
+/// While one component's unlock scripts take all the time, those that wait are let go.
+#[test]
+fn components_that_wait_for_their_turn_are_left_clean() {
+    let mut spec = spec();
+    let mut second = spec["deployments"][0].clone();
+    second["name"] = "dep2".into();
+    spec["deployments"].as_array_mut().unwrap().push(second);
+    let scene = scene_of(&spec);
+    let phase = Phase::new("the first component is backed up")
+        .script(
+            "dep/db/d0",
+            "cc",
+            "post-backup-unlock",
+            json!({"sleep": 13}),
+        )
+        .script("dep/db/d0", "cc", "backup", json!({"sleep": 60}))
+        .until_script("cc", "backup", "start");
+    let until = hold(&scene, &phase);
+    let both = json!([COMPONENT, "deployment/dep2"]);
+    let child = scene.start_put(&json!({"backup": both}));
+    let (ended, took) = end(&scene, child, &until, Signal::Term);
+    assert!(took < IN_TIME, "took {took:?}: {}", ended.stderr);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let last = ended.last_line();
+    assert!(
+        last.ends_with(&format!("lifeboat cleanup {COMPONENT}")),
+        "{last}"
+    );
+    let left = scene.foundation.leaks();
+    let left: Vec<_> = left.as_object().unwrap().keys().collect();
+    assert!(
+        left.iter().all(|instance| instance.starts_with("dep/")),
+        "{left:?}"
+    );
+    release(&scene, &phase);
+    scene.put(&json!({"cleanup": both})).ok();
+    scene.foundation.assert_clean();
+    assert_eq!(scene.check(), [""; 0]);
+    let put = scene.put(&json!({"backup": both})).ok();
+    assert_eq!(scene.check(), [put.id()]);
 }

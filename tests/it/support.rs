@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod depot;
 pub mod foundation;
 pub mod process;
 pub mod request;

@@ -1,6 +1,10 @@
-"""recover.py against repositories that the reference writer made: good, damaged and forged.
+"""Readers against repositories that the reference writer made: good, damaged and forged.
 
 Run from anywhere: python3 -m unittest discover -s tests/recover
+
+That runs recover.py. With LIFEBOAT_IN=…/in in the environment (tests/it/forgery.rs does that) every
+case goes through Lifeboat's own reader too: what one gives the other must give, byte for byte, and
+what one refuses the other must refuse, each with a sentence.
 """
 
 import hashlib
@@ -28,6 +32,8 @@ ID = "20261122T010203Z-7f3a09bc"
 LATER = "20261123T010203Z-00000001"
 EMPTY = hashlib.sha256(b"").hexdigest()
 MIB = 1024 * 1024
+LIFEBOAT = os.environ.get("LIFEBOAT_IN")
+SHOW = os.environ.get("SHOW_REFUSALS")
 
 
 def setUpModule():
@@ -53,6 +59,26 @@ def write(path, content=b"", mode=0o644):
 def read(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+def tree(folder):
+    """Everything below a folder: kinds, modes and times of what is inside, contents, targets."""
+    found = {}
+    for directory, folders, names in os.walk(folder):
+        for name in folders + names:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            nested = directory != folder
+            kind = stat.S_IFMT(status.st_mode)
+            what = [kind]
+            if nested:
+                what += [stat.S_IMODE(status.st_mode), int(status.st_mtime)]
+            if stat.S_ISREG(status.st_mode):
+                what.append(writer.sha256(read(path)))
+            elif stat.S_ISLNK(status.st_mode):
+                what.append(os.readlink(path))
+            found[os.path.relpath(path, folder)] = what
+    return found
 
 
 def real_tar(path, folder, *options):
@@ -133,14 +159,58 @@ class Case(unittest.TestCase):
             arguments += ["--trusted", TRUSTED]
         return self.run_script(*arguments, *more, stdin=stdin)
 
+    def lifeboat(self, *more, stores=None, trusted=True, backup=ID, component="tas",
+                 foundation="prod-east", keys=None, to=None, stdin=None):
+        """The same through Lifeboat's reader, or None where it has no such request. Returns how
+        it ended, what it said last, and the directory."""
+        if not LIFEBOAT or keys or stdin is not None or backup == "latest" or to \
+                or any(option not in ("--artifact", "--jobs") for option in more[::2]):
+            return None
+        source = {"foundation": foundation, "stores": [
+            {"name": "store-%d" % n, "path": path}
+            for n, path in enumerate(stores or [self.store])]}
+        if trusted:
+            source["trusted_workers"] = [TRUSTED]
+        params = {"download": True, "recovery_identity": RECOVERY_KEY, "components": [component]}
+        artifacts = [glob for option, glob in zip(more[::2], more[1::2]) if option == "--artifact"]
+        if artifacts:
+            params["artifacts"] = artifacts
+        into = tempfile.mkdtemp(dir=self.folder)
+        request = {"source": source, "version": {"id": backup}, "params": params}
+        done = subprocess.run([LIFEBOAT, into], input=json.dumps(request).encode(), timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env={"PATH": os.environ["PATH"]})
+        return done.returncode, done.stderr.decode(), into
+
     def good(self, *more, **options):
         done = self.recover(*more, **options)
+        theirs = self.lifeboat(*more, **options)
+        if theirs:
+            code, told, into = theirs
+            self.assertEqual(code, 0, told)
+            self.assertEqual(tree(os.path.join(into, options.get("component", "tas"))),
+                             tree(self.to))
+            shutil.rmtree(into)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         self.assertEqual(done.stderr, b"")
         return done.stdout.decode()
 
-    def refused(self, *words, more=(), **options):
-        """One sentence on stderr with these words, exit 1, nothing finished-looking left."""
+    def refused(self, *words, more=(), twin=True, **options):
+        """One sentence on stderr with these words, exit 1, nothing finished-looking left. `twin`:
+        Lifeboat's own reader must refuse it as well."""
+        theirs = self.lifeboat(*more, **options) if twin else None
+        if theirs:
+            code, told, into = theirs
+            self.assertEqual(code, 1, told)
+            self.assertNotIn("panicked", told)
+            last = told.rstrip().split("\n")[-1]
+            self.assertIn("failed: ", last)
+            self.assertLess(len(last), 1500)
+            self.assertEqual([name for name in os.listdir(into) if name != "backup.json"
+                              and os.listdir(os.path.join(into, name))], [])
+            if SHOW:
+                print("%s: %s" % (self.id(), last), file=sys.stderr)
+            shutil.rmtree(into)
         done = self.recover(*more, **options)
         told = done.stderr.decode()
         self.assertEqual(done.returncode, 1, told + done.stdout.decode())
@@ -614,7 +684,7 @@ class Keys(Case):
 
     def refuse_keys(self, data, *words):
         write(self.keys, data)
-        return self.refused("keys", *words)
+        return self.refused("keys", *words, twin=False)
 
     def test_wrong_keys(self):
         chain = self.sample()
@@ -639,7 +709,7 @@ class Keys(Case):
                          "recovery key")
         self.refuse_keys(b"\xff\xfe", "not an opened")
         self.refuse_keys(b"x" * 100000, "larger")
-        self.refused("cannot be read", keys=self.keys + "-not-there")
+        self.refused("cannot be read", keys=self.keys + "-not-there", twin=False)
 
     def test_keys_in_the_wrong_order_are_noticed(self):
         chain = self.sample(commit=False)

@@ -9,14 +9,15 @@ use crate::shutdown::Shutdown;
 
 fn clean(world: &World, run: &str, leftovers: &Leftovers) -> Result<Cleaned, Errors> {
     let target = world.discover().unwrap();
-    cleanup(
+    let (cleaned, errors) = cleanup(
         &target,
         Direction::Backup,
         run,
         leftovers,
         &world.monitor,
         &never(),
-    )
+    );
+    errors.map_or(Ok(cleaned), Err)
 }
 
 fn two_hosts() -> World {
@@ -253,7 +254,7 @@ fn left_over_users_are_told_by_their_names() {
         "root:x:0\nbosh_1feb0a7deadbe01:x:1000\nbosh_123456789abcdef:x:1001\n",
     )
     .unwrap();
-    let users = left_over_users(world.remote("g/u0"), &world.settings.paths, &never()).unwrap();
+    let users = left_over_users(world.remote("g/u0"), &world.settings, &never()).unwrap();
     assert_eq!(users, ["bosh_1feb0a7deadbe01"]);
 }
 

@@ -124,7 +124,7 @@ async fn a_store_that_vanishes_ends_the_run_when_two_copies_are_asked_for() {
     let error = put(&copies, "b").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "b cannot be in 2 stores (1 store whole): nas was given up (b: fails as it was told)"
+        "b cannot be in 2 stores, as min_copies asks: nas was given up (fails as it was told)"
     );
     let refused = copies.commit(&name("m"), Bytes::new()).await.unwrap_err();
     assert!(refused.written.is_empty());

@@ -261,7 +261,7 @@ impl Files {
                 Kind::Other,
                 &self.store,
                 "",
-                format!("{path} is not a directory"),
+                format!("{path} is not a directory; give the path of one"),
             ),
             errno => self.failed(object, "open", errno),
         })
@@ -276,14 +276,17 @@ impl Files {
                 Kind::Denied,
                 format!("no permission to {action} in {path}; check its owner and mode"),
             ),
-            Errno::ROFS => (Kind::Denied, format!("{path} is mounted read-only")),
+            Errno::ROFS => (
+                Kind::Denied,
+                format!("{path} is mounted read-only; mount it for writing"),
+            ),
             Errno::NOSPC => (
                 Kind::Other,
-                format!("the store is full ({path} has no space left)"),
+                format!("the store is full ({path} has no space left); make room"),
             ),
             Errno::DQUOT => (
                 Kind::Other,
-                format!("the store is full (quota of {path} reached)"),
+                format!("the store is full (quota of {path} reached); make room or raise it"),
             ),
             Errno::LOOP | Errno::NOTDIR => (
                 Kind::Other,

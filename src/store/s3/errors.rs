@@ -192,7 +192,7 @@ impl Translator {
                 _,
             ) => (
                 Kind::Denied,
-                format!("{server} does not know this access_key_id"),
+                format!("{server} does not know this access_key_id; check it, and the endpoint"),
             ),
             ("SignatureDoesNotMatch", _) => (
                 Kind::Denied,

@@ -85,8 +85,8 @@ fn phases_are_barriers_across_instances() {
     }));
     case.backup().ok();
     let lines = case.lines();
-    assert_before(&lines, "pre-backup-lock", " backup");
-    assert_before(&lines, " backup", "post-backup-unlock");
+    assert_before(&lines, "pre-backup-lock", "backup");
+    assert_before(&lines, "backup", "post-backup-unlock");
     let environment = case.environment("g1/u1 j1 backup");
     let directory = "/var/vcap/store/bbr-backup/j1/";
     assert_eq!(environment["BBR_ARTIFACT_DIRECTORY"], directory);
@@ -299,7 +299,7 @@ fn a_failed_unlock_after_a_good_backup_keeps_the_backup() {
 #[test]
 fn a_director_that_removes_no_users_is_said_beside_every_other_error() {
     let case = Case::s1();
-    case.refuse_ssh_cleanup();
+    case.refuse_ssh_cleanup(1);
     let log = case.backup_fails();
     says(
         log.lines().last().unwrap(),
@@ -317,7 +317,7 @@ fn a_director_that_removes_no_users_is_said_beside_every_other_error() {
     case.foundation.assert_clean();
 
     case.of_j("backup", json!({"stderr": "baz", "exit": 1}));
-    case.refuse_ssh_cleanup();
+    case.refuse_ssh_cleanup(1);
     says(
         &case.backup_fails(),
         &[
@@ -338,7 +338,7 @@ fn a_director_that_removes_no_users_is_said_beside_every_other_error() {
         "status",
         json!({"status": 2, "stderr": "tar: no"}),
     );
-    case.refuse_ssh_cleanup();
+    case.refuse_ssh_cleanup(1);
     let log = case.backup_fails();
     says(
         &log,
@@ -368,18 +368,25 @@ fn a_drain_that_cannot_be_trusted_commits_nothing() {
         "value": {"release": "r", "scripts": {"backup": BACKUP}}
     }));
     // One bit on the way: the file is asked again.
-    let tar = "tar.*--create.*bbr-backup/j";
-    case.command_fault("g/u0", tar, "flip", json!({"bytes": 1024, "times": 1}));
+    let whole = "tar.*bbr-backup/j.*--files-from";
+    let again = "tar.*bbr-backup/j -- ";
+    case.command_fault("g/u0", whole, "flip", json!({"bytes": 1024}));
     case.backup().ok();
     assert_eq!(tar_file(&case.fetched().join("g-0-j.tar"), "./a"), "A");
     assert_eq!(case.check().len(), 1);
 
     case.forget();
-    case.command_fault("g/u0", tar, "flip", json!({"bytes": 1024}));
+    case.command_fault("g/u0", again, "flip", json!({"bytes": 512}));
     let log = case.backup_fails();
     says(
         log.lines().last().unwrap(),
-        &["drain", "g-0-j.tar", "g/u0", "every instance is unlocked"],
+        &[
+            "drain",
+            "g-0-j.tar",
+            "g/u0",
+            "./a",
+            "every instance is unlocked",
+        ],
     );
     assert_eq!(case.told_unlock("g/u0 j post-backup-unlock"), "true");
     case.clear_command_faults("g/u0");
@@ -552,7 +559,10 @@ fn without_locks_nothing_is_locked_or_unlocked() {
     case.foundation.assert_clean();
     case.forget();
     case.metadata_of_j("backup_should_be_locked_before: [{job_name: j, release: r}]");
-    says(&case.backup_fails_with(&free), &["circle"]);
+    says(
+        &case.backup_fails_with(&free),
+        &["to be locked before each other"],
+    );
     assert_eq!(case.started(), [""; 0]);
     case.foundation.assert_clean();
 }

@@ -106,13 +106,20 @@ fn metadata_that_cannot_be_used_ends_the_run() {
             "{job_name: k, release: r}",
         ] {
             case.metadata_of_j(&format!("{list}: {entry}"));
-            says(&case.precheck_finds(), &["metadata of job j on g/u0", list]);
+            let found = case.precheck_finds();
+            says(
+                &found,
+                &[
+                    "metadata of job j on g/u0",
+                    "mend the job's metadata script",
+                ],
+            );
         }
     }
     case.metadata_of_j("skip_bbr_scripts: \"true\"");
     says(
         &case.precheck_finds(),
-        &["metadata of job j on g/u0", "skip_bbr_scripts"],
+        &["metadata of job j on g/u0", "true or false without quotes"],
     );
     case.metadata_of_j("backup_should_be_locked_before: [{job_name: k}]");
     case.cleanup().fails(1);
@@ -174,6 +181,7 @@ fn every_host_of_every_group_is_visited() {
         .to_string();
     says(&commands, &["%OS%"]);
     never_says(&commands, &["/var/vcap/jobs"]);
+    case.forced_cleanup().ok();
     // Ports other than 22 come from the Director's answers throughout these tests.
     case.foundation.assert_clean();
 }
@@ -196,12 +204,15 @@ fn answers_of_the_director_that_do_not_fit_end_the_run() {
     set(json!({"ssh": {"id": "u0", "status": "failed"}}));
     says(&case.precheck_finds(), &["g/u0", "`failed`"]);
     case.foundation.assert_clean();
+    set(json!({"ssh": {"id": "u0", "host_public_key": "ssh-rsa nonsense"}}));
+    says(&case.precheck_finds(), &["g/u0", "host key"]);
+    case.foundation.assert_clean();
     let cleanups = case
         .requests("POST", "/ssh")
         .iter()
         .filter(|request| request["body"].to_string().contains("cleanup"))
         .count();
-    assert!(cleanups >= 3, "{cleanups}");
+    assert!(cleanups >= 4, "{cleanups}");
     assert_eq!(case.lines(), []);
 }
 

@@ -53,8 +53,8 @@ fn assert_order(jobs: &[Job], pairs: &[(&str, &str)]) {
             &format!("{first} post-backup-unlock"),
         );
     }
-    assert_before(&lines, "pre-backup-lock", " backup");
-    assert_before(&lines, " backup", "post-backup-unlock");
+    assert_before(&lines, "pre-backup-lock", "backup");
+    assert_before(&lines, "backup", "post-backup-unlock");
     case.foundation.assert_clean();
 }
 
@@ -137,9 +137,9 @@ fn a_circle_is_refused_before_anything_runs() {
         let case = case(jobs);
         says(
             case.backup_fails().lines().last().unwrap(),
-            &["circle", "nothing was locked"],
+            &["to be locked before each other", "nothing was locked"],
         );
-        says(&case.precheck_finds(), &["circle"]);
+        says(&case.precheck_finds(), &["to be locked before each other"]);
         assert_eq!(case.started(), [""; 0]);
         case.assert_nothing_happened();
     }

@@ -22,7 +22,10 @@ fn a_check_runs_nothing_but_metadata() {
             "backup_should_be_locked_before": [{"job_name": job, "release": "r"}]}}}})
     };
     let circle = Case::groups(json!([{"name": "g", "jobs": {"j": before("k"), "k": before("j")}}]));
-    says(&circle.precheck_finds(), &["circle", "j", "k"]);
+    says(
+        &circle.precheck_finds(),
+        &["to be locked before each other", "j", "k"],
+    );
     assert_eq!(circle.started(), [""; 0]);
     circle.assert_nothing_happened();
 }
@@ -70,12 +73,12 @@ fn a_check_of_nothing_to_back_up_says_so() {
 #[test]
 fn a_check_says_which_ssh_user_may_remain() {
     let case = Case::s1();
-    case.refuse_ssh_cleanup();
+    case.refuse_ssh_cleanup(1);
     let found = case.precheck_finds();
     says(&found, &["SSH user bosh_", "may remain", "no users today"]);
     case.clear_director_faults();
     case.shell("g/u0", "mkdir /var/vcap/store/bbr-backup");
-    case.refuse_ssh_cleanup();
+    case.refuse_ssh_cleanup(1);
     let found = case.precheck_finds();
     says(&found, &["bbr-backup exists on g/u0", "SSH user bosh_"]);
     case.clear_director_faults();

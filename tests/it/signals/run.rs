@@ -214,12 +214,10 @@ pub fn hold(scene: &Scene, phase: &Phase) -> Vec<Value> {
                     lines(scene).iter().filter(is).count()
                 }
                 "wait-command" => {
-                    let mut asked = request.clone();
-                    asked["do"] = "commands".into();
-                    scene.foundation.ask(asked)["commands"]
-                        .as_array()
-                        .unwrap()
-                        .len()
+                    let asked = json!({"do": "commands", "instance": request["instance"],
+                        "match": request["match"]});
+                    let sent = &scene.foundation.ask(asked)["commands"];
+                    sent.as_array().unwrap().len()
                 }
                 "wait-request" => 0,
                 _ => return request.clone(),

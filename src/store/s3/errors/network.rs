@@ -75,14 +75,16 @@ impl Translator {
         let server = &self.server;
         if causes.contains("UnknownIssuer") || causes.contains("BadSignature") {
             let trusted = if self.own_ca {
-                "ca_cert"
+                "ca_cert; give the CA that signed it"
             } else {
                 "a CA that this system trusts; set ca_cert"
             };
             return format!("the certificate of {server} is not signed by {trusted}");
         }
         if causes.contains("NotValidForName") || causes.contains("not valid for name") {
-            return format!("the certificate of {server} is for another host name");
+            return format!(
+                "the certificate of {server} is for another host name; use the name in endpoint that it was issued for"
+            );
         }
         if causes.contains("Expired")
             || causes.contains("NotValidYet")
