@@ -18,6 +18,10 @@ struct Bbr {
     arguments: Vec<String>,
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "whoever reads the run must see what it did not show"
+)]
 fn program() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("BBR") {
         return Some(named.into());
