@@ -220,7 +220,7 @@ fn objects_that_are_damaged() {
         let (ended, _) = table.scene.get(&id, &json!({}));
         table.refused(&format!("a manifest that is {what}"), &ended, sentence);
         // Listed all the same, and no obstacle for the next backup.
-        assert_eq!(table.scene.check(), [id.clone()]);
+        assert_eq!(table.scene.check(), std::slice::from_ref(&id));
     }
     let mut newer: Value = serde_json::from_str(whole.lines().next().unwrap()).unwrap();
     newer["format"] = json!(7);
