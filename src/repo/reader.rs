@@ -157,12 +157,20 @@ pub(super) async fn open_object(
         if Digest::of(bytes) == name {
             Ok(())
         } else {
-            Err("does not have the digest that its name states".to_owned())
+            Err("was damaged or replaced: it has another digest than its name states".to_owned())
         }
     };
     let sealed = copies
         .get_first(&object, limit + SEAL_OVERHEAD, check)
-        .await?;
+        .await
+        .map_err(|mut error| {
+            if matches!(error.kind, Kind::NotFound | Kind::Other) {
+                error.message.push_str(
+                    "; choose another version, or copy the object back from where it is whole",
+                );
+            }
+            error
+        })?;
     tokio::task::spawn_blocking(move || opener.open(&sealed, limit))
         .await
         .map_err(|error| Error::Other(format!("opening failed: {error}")))?

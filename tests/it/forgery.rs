@@ -462,7 +462,7 @@ fn objects_under_each_others_names_are_refused() {
         let words = if kind == "manifest" {
             "renamed or replayed"
         } else {
-            "does not have the digest"
+            "has another digest than its name"
         };
         depot.refused(&id, words);
         let name = ours.file_name().unwrap().to_str().unwrap();

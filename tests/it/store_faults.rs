@@ -228,7 +228,7 @@ fn breaks_in_the_middle(fault: &Value) {
     assert_eq!(ended.code, 1, "{fault}: {}", ended.stderr);
     let last = ended.last_line();
     assert!(
-        last.contains("the backup cannot be in 2 stores as min_copies asks")
+        last.contains("the backup cannot be in 2 stores, as min_copies asks")
             && !last.contains("chains")
             && last.contains("every instance is unlocked"),
         "{}",
