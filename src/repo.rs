@@ -5,16 +5,18 @@
 //! Concourse: an artifact arrives and leaves as entries.
 
 pub mod base;
+mod bbr_name;
 pub mod bridge;
 pub mod catalogue;
 pub mod chain;
 pub mod chunker;
+mod chunks;
 pub mod error;
-pub mod fetcher;
 pub mod format;
 pub mod id;
 pub mod index;
 mod json;
+mod lines;
 pub mod pipeline;
 pub mod reader;
 pub mod recovery;

@@ -188,15 +188,6 @@ impl Error {
         }
     }
 
-    /// What happened, with the object, without the store.
-    fn reason(&self) -> String {
-        if self.object.is_empty() {
-            self.message.clone()
-        } else {
-            format!("{}: {}", self.object, self.message)
-        }
-    }
-
     fn too_large(store: &str, name: &ObjectName, limit: u64) -> Self {
         let message = format!("is larger than the {limit} bytes that such an object may have");
         Self::new(Kind::TooLarge, store, name.as_str(), message)

@@ -252,6 +252,5 @@ fn limits(model: &LimitsModel) -> Result<Limits, Fault> {
         parallel,
         silence,
         script_timeout: model.script_timeout.map(|Span(time)| time),
-        ..defaults
     })
 }

@@ -11,6 +11,7 @@ use crate::bbr;
 use crate::foundation::{Foundation, Reached};
 use crate::report;
 use crate::report::failure::Failure;
+use crate::shutdown::Stopped;
 
 /// Unlocks and cleans what an earlier run left; with `force` everywhere.
 ///
@@ -26,7 +27,8 @@ pub fn cleanup(
     let mut done = report::Cleanup::default();
     let mut errors = Vec::new();
     let mut may_be_locked = Vec::new();
-    for plan in backup::plans(settings, components)? {
+    let mut plans = backup::plans(settings, components)?.into_iter();
+    while let Some(plan) = plans.next() {
         let name = plan.name.to_string();
         let mut one = One {
             context,
@@ -46,8 +48,11 @@ pub fn cleanup(
                 .map(|error| error.context(name.clone())),
         );
         may_be_locked.extend(one.may_be_locked);
-        // The next component may need it as much as this one did.
-        context.shutdown.check()?;
+        if context.shutdown.is_raised() {
+            // What is left of this component and of the others is the next cleanup's.
+            errors.extend(plans.next().map(|_| Error::from(Stopped)));
+            break;
+        }
     }
     if errors.is_empty() {
         return Ok(done);

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use super::catalogue::find;
 use super::settings::{Selection, Settings};
 use super::stores::Stores;
-use super::tree::TreeWriter;
+use super::tree::{TreeWriter, check_room};
 use super::{Context, describe};
 use crate::artifact::tar::EntryKind;
 use crate::artifact::{Digest, Form};
@@ -270,19 +270,6 @@ impl Fetch<'_> {
         }
         Ok(())
     }
-}
-
-/// Before anything is written: an index may claim whatever it likes.
-fn check_room(folder: &Path, needed: u64) -> Result<()> {
-    let system = rustix::fs::statvfs(folder)
-        .with_context(|| format!("{} cannot be looked at", folder.display()))?;
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    ensure!(
-        needed <= free,
-        "it needs {needed} bytes and {} has room for {free}; fetch into a larger file system",
-        folder.display()
-    );
-    Ok(())
 }
 
 /// bbr's `metadata`, made from the index, unless the component brings its own or none of it is

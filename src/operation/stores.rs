@@ -12,8 +12,8 @@ use super::settings::{
 use crate::repo;
 use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
-use crate::repo::fetcher::Fetcher;
 use crate::repo::id::{BackupId, Foundation};
+use crate::repo::reader::Fetcher;
 use crate::repo::seal::Recipients;
 use crate::repo::sign::{Signers, WorkerIdentity};
 use crate::store::Store;

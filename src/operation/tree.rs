@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, fchmod, futimens, linkat, mkdirat, openat,
-    symlinkat, utimensat,
+    statvfs, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use tar::{EntryType, Header};
@@ -21,9 +21,6 @@ use crate::artifact::{EntrySink, name};
 use crate::monitor::{Meter, Monitor};
 use crate::repo::reader::{EntryReceiver, ReadEntry};
 use crate::shutdown::Shutdown;
-
-/// What a header has room for.
-const NAME_FIELD: usize = 100;
 
 /// Gives a directory's entries to a sink, in byte order of their names, and counts the
 /// bytes.
@@ -68,8 +65,11 @@ pub(super) fn read_tree(
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).with_context(failed)?;
             header.set_size(0);
-            let target = target.as_os_str().as_bytes();
-            sink.other(&head(&mut header, &entry_name, target))?;
+            sink.other(&head(
+                &mut header,
+                &entry_name,
+                target.as_os_str().as_bytes(),
+            ))?;
         } else {
             monitor.warn(&format!(
                 "{} is neither file, directory nor link and is left out",
@@ -90,31 +90,57 @@ fn entry_name(relative: &Path, directory: bool) -> Vec<u8> {
     name
 }
 
-/// The header blocks of an entry, GNU's for long names included. The crate's own builder would
-/// take the `./` away, by which every reader tells our names.
-fn head(header: &mut Header, name: &[u8], link: &[u8]) -> Vec<u8> {
+/// The header blocks of an entry as GNU tar writes them, long names included. The library's
+/// builder would drop the `./` that every name begins with.
+fn head(header: &mut Header, name: &[u8], target: &[u8]) -> Vec<u8> {
     let mut blocks = Vec::new();
-    for (kind, text) in [(b'K', link), (b'L', name)] {
-        if text.len() > NAME_FIELD {
-            let mut long = Header::new_gnu();
-            long.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
-            long.set_entry_type(EntryType::new(kind));
-            long.set_size(text.len() as u64 + 1);
-            long.set_cksum();
-            blocks.extend_from_slice(long.as_bytes());
-            blocks.extend_from_slice(text);
-            blocks.push(0);
-            blocks.resize(blocks.len().next_multiple_of(512), 0);
-        }
+    if target.len() > LINK_FIELD.len() {
+        long(&mut blocks, EntryType::GNULongLink, target);
     }
-    let old = header.as_old_mut();
-    for (field, text) in [(&mut old.name, name), (&mut old.linkname, link)] {
-        let length = text.len().min(NAME_FIELD);
-        field[..length].copy_from_slice(&text[..length]);
+    if name.len() > NAME_FIELD.len() {
+        long(&mut blocks, EntryType::GNULongName, name);
     }
+    fill(header, NAME_FIELD, name);
+    fill(header, LINK_FIELD, target);
     header.set_cksum();
     blocks.extend_from_slice(header.as_bytes());
     blocks
+}
+
+const NAME_FIELD: std::ops::Range<usize> = 0..100;
+const LINK_FIELD: std::ops::Range<usize> = 157..257;
+
+fn fill(header: &mut Header, field: std::ops::Range<usize>, text: &[u8]) {
+    let field = &mut header.as_mut_bytes()[field];
+    field.fill(0);
+    let fits = text.len().min(field.len());
+    field[..fits].copy_from_slice(&text[..fits]);
+}
+
+fn long(blocks: &mut Vec<u8>, kind: EntryType, text: &[u8]) {
+    let mut header = Header::new_gnu();
+    fill(&mut header, NAME_FIELD, b"././@LongLink");
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(text.len() as u64 + 1);
+    header.set_cksum();
+    blocks.extend_from_slice(header.as_bytes());
+    blocks.extend_from_slice(text);
+    blocks.push(0);
+    blocks.resize(blocks.len().next_multiple_of(512), 0);
+}
+
+/// Before anything is written: an index may claim whatever it likes.
+pub(super) fn check_room(folder: &Path, needed: u64) -> Result<()> {
+    let system =
+        statvfs(folder).with_context(|| format!("{} cannot be looked at", folder.display()))?;
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    ensure!(
+        needed <= free,
+        "it needs {needed} bytes and {} has room for {free}; fetch into a larger file system",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// Unpacks entries below a new directory. Each segment of a path is opened from the directory
@@ -280,71 +306,5 @@ impl EntryReceiver for TreeWriter<'_> {
             futimens(&file, &times(&described)).with_context(failed)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-    use crate::artifact::Digest;
-    use crate::artifact::tar::TarReader;
-    use crate::monitor::Silent;
-
-    #[derive(Default)]
-    struct Heads(Vec<Vec<u8>>);
-
-    impl EntrySink for Heads {
-        fn file(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> Result<Digest> {
-            let mut bytes = Vec::new();
-            content.read_to_end(&mut bytes)?;
-            assert_eq!(bytes.len() as u64, size);
-            self.other(head)?;
-            Ok(Digest::of(&bytes))
-        }
-
-        fn again(&mut self, _: &[u8], _: u64, _: &mut dyn Read) -> Result<Digest> {
-            unreachable!("nothing changes here")
-        }
-
-        fn other(&mut self, head: &[u8]) -> Result<()> {
-            self.0.push(head.to_owned());
-            Ok(())
-        }
-
-        fn end(&mut self, _: u64) -> Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn every_name_begins_with_a_dot_and_a_slash() {
-        let place = tempfile::tempdir().unwrap();
-        let long = "d".repeat(99);
-        let deep = place.path().join(&long).join("e");
-        fs::create_dir_all(&deep).unwrap();
-        fs::write(deep.join("file with space"), b"x").unwrap();
-        std::os::unix::fs::symlink("t".repeat(200), place.path().join("link")).unwrap();
-        let (mut heads, shutdown) = (Heads::default(), Shutdown::new());
-        let meter = Monitor::meter(&Silent, "x", None);
-        read_tree(place.path(), &mut heads, &meter, &Silent, &shutdown).unwrap();
-        let mut found = Vec::new();
-        for head in &heads.0 {
-            let entry = TarReader::new(head.as_slice())
-                .next_entry()
-                .unwrap()
-                .unwrap();
-            assert!(name::is_safe(&entry.name), "{}", name::shown(&entry.name));
-            found.push((String::from_utf8(entry.name).unwrap(), entry.link.len()));
-        }
-        let expected = [
-            ("./".to_owned(), 0),
-            (format!("./{long}/"), 0),
-            (format!("./{long}/e/"), 0),
-            (format!("./{long}/e/file with space"), 0),
-            ("./link".to_owned(), 200),
-        ];
-        assert_eq!(found, expected);
     }
 }

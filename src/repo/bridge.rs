@@ -7,6 +7,9 @@ use tokio::runtime::Handle;
 
 use crate::shutdown::{LOOK, Shutdown, Stopped};
 
+/// Something that [`Bridge::spawn`] or [`Bridge::spawn_blocking`] started.
+pub type Task<T> = tokio::task::JoinHandle<T>;
+
 /// Runs futures for blocking callers.
 #[derive(Clone, Debug)]
 pub struct Bridge {

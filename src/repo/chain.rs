@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::chunker::Seed;
-use super::format::{ChainRecord, FORMAT, OPENED_KEYS_LIMIT, WorkerKeys, check_format, from_json};
+use super::format::{ChainRecord, FORMAT, OPENED_KEYS_LIMIT, WorkerKeys};
 use super::id::{ChainId, Foundation};
+use super::lines::{check_format, from_json};
 use super::seal::{Identity, Opener, Sealer, encrypt, encrypt_armoured};
 use super::sign::WorkerIdentity;
 use super::{Error, Settings};

@@ -2,22 +2,20 @@
 //! names the types carry.
 #![warn(missing_docs)]
 
-mod index;
-
-pub use index::{
-    BbrName, ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead,
-};
-
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::bbr_name::bbr_name;
 use super::id::{BackupId, ChainId, ComponentName, Foundation};
-use super::json::{self, number, object, objects, text, time};
+use super::json::{number, object, objects, present, present_number, text, time};
+use super::lines::{check_format, from_json};
 use crate::artifact::{Digest, Form};
 use crate::secret::Secret;
 use crate::store::is_segment;
+
+pub use super::bbr_name::BbrName;
 
 /// The format this release reads and writes.
 pub const FORMAT: u64 = 1;
@@ -322,6 +320,136 @@ impl Manifest {
     }
 }
 
+/// The first line of a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootHead {
+    /// 1.
+    pub format: u64,
+    /// The component it belongs to.
+    pub component: ComponentName,
+    /// The artifact it is of.
+    pub artifact: String,
+    /// What a reader makes of it.
+    pub form: Form,
+    /// Entries with content.
+    #[serde(deserialize_with = "number")]
+    pub files: u64,
+    /// Entries without.
+    #[serde(deserialize_with = "number")]
+    pub others: u64,
+    /// Bytes of content.
+    #[serde(deserialize_with = "number")]
+    pub bytes: u64,
+    /// Zero bytes at the end of the tar.
+    #[serde(deserialize_with = "number")]
+    pub zeros: u64,
+    /// What bbr calls it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bbr_name"
+    )]
+    pub bbr: Option<BbrName>,
+}
+
+/// One of a root's lists of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageKind {
+    /// Entries with content.
+    Files,
+    /// Entries without.
+    Others,
+}
+
+/// A root's line about one page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRecord {
+    /// Its object name.
+    pub page: Digest,
+    /// Which list it belongs to.
+    pub kind: PageKind,
+    /// Its number of lines after the table of chunks.
+    #[serde(deserialize_with = "number")]
+    pub entries: u64,
+    /// Bytes of content in it.
+    #[serde(deserialize_with = "number")]
+    pub bytes: u64,
+    /// By which the writer recognises an unchanged page.
+    #[serde(default)]
+    pub list: String,
+}
+
+/// One line of a page's table of chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRecord(
+    /// The object's name.
+    pub Digest,
+    /// SHA-256 of the plain bytes.
+    pub Digest,
+    /// Number of plain bytes.
+    pub u32,
+);
+
+/// The first line of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkTable {
+    /// The chunks that the page's parts count from.
+    pub chunks: Vec<ChunkRecord>,
+}
+
+/// A piece of content: index into the table, offset, length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part(
+    /// Index into the page's table of chunks.
+    pub u32,
+    /// Offset in plain bytes.
+    pub u32,
+    /// Length in bytes.
+    pub u32,
+);
+
+/// A line of a page of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLine {
+    /// Base64 of the header blocks; absent on a line that continues.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub head: Option<String>,
+    /// SHA-256 of the whole content.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub sha256: Option<Digest>,
+    /// Bytes of the whole content.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present_number"
+    )]
+    pub size: Option<u64>,
+    /// The content, or this line's share of it.
+    pub parts: Vec<Part>,
+    /// Whether the next line goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// A line of a page of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherLine {
+    /// Base64 of the header blocks.
+    pub head: String,
+    /// How many files precede it.
+    #[serde(deserialize_with = "number")]
+    pub at: u64,
+}
+
 /// What `worker.age` opens to.
 #[derive(Serialize, Deserialize)]
 pub struct WorkerKeys {
@@ -353,81 +481,4 @@ impl std::fmt::Debug for WorkerKeys {
 /// `worker.age` is where this secret belongs; the text is sealed at once.
 fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
-}
-
-/// The lines of an opened index object, each without its newline.
-///
-/// An iterator and not a list: 64 MiB of empty lines would be a gigabyte of slices.
-pub fn lines<'a>(
-    object: &'a str,
-    bytes: &'a [u8],
-) -> impl Iterator<Item = Result<&'a [u8], Error>> + 'a {
-    bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(move |line| match line.strip_suffix(b"\n") {
-            Some(content) if line.len() <= LINE_LIMIT => Ok(content),
-            Some(_) => Err(Error::damaged(object, "has a line of more than 1 MiB")),
-            None => Err(Error::damaged(object, "does not end with a newline")),
-        })
-}
-
-/// The first line of an opened index object, which every one has.
-///
-/// # Errors
-/// When there is none.
-pub fn first_line<'a>(
-    object: &str,
-    lines: &mut impl Iterator<Item = Result<&'a [u8], Error>>,
-) -> Result<&'a [u8], Error> {
-    lines
-        .next()
-        .unwrap_or_else(|| Err(Error::damaged(object, "is empty")))
-}
-
-/// Parses one line: an object, with no key twice in it or in anything inside it.
-///
-/// # Errors
-/// When it is not what the format says.
-pub fn from_json<'a, T: Deserialize<'a>>(object: &str, line: &'a [u8]) -> Result<T, Error> {
-    json::parse(line).map_err(|error| {
-        // The parser repeats the value that it did not expect, however long that is.
-        let text = error.to_string();
-        let shown: String = text.chars().take(PROBLEM_SHOWN).collect();
-        Error::damaged(object, format!("does not follow the format: {shown}"))
-    })
-}
-
-/// Most characters of what a parser says in a sentence.
-const PROBLEM_SHOWN: usize = 200;
-/// Most characters of a writer's name in a sentence.
-const RELEASE_SHOWN: usize = 60;
-
-/// Refuses a newer format, before anything else of the line is understood.
-///
-/// # Errors
-/// [`Error::Newer`], or damage when there is no format at all.
-pub fn check_format(object: &str, line: &[u8]) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Only {
-        #[serde(deserialize_with = "number")]
-        format: u64,
-        #[serde(default)]
-        release: serde_json::Value,
-    }
-    let only: Only = from_json(object, line)?;
-    match only.format {
-        FORMAT => Ok(()),
-        0 => Err(Error::damaged(object, "has format 0, which never was")),
-        format => Err(Error::Newer {
-            object: object.to_owned(),
-            format,
-            needed: match only.release.as_str() {
-                Some(release) => {
-                    let shown: String = release.chars().take(RELEASE_SHOWN).collect();
-                    format!("{} or a later release", shown.escape_debug())
-                }
-                None => "a newer Lifeboat".into(),
-            },
-        }),
-    }
 }

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Error;
 use super::format::{
-    CHUNK_LIMIT, ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part,
-    RootHead, check_format, first_line, from_json, lines,
+    CHUNK_LIMIT, ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead,
 };
+use super::lines::{check_format, first_line, from_json, lines};
 use super::pipeline::{Pending, Pipeline};
 use crate::artifact::{Digest, Form};
 

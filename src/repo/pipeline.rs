@@ -336,7 +336,11 @@ impl Shared {
                     .fetch_add(sealed_bytes, Ordering::Relaxed);
                 shared.objects.fetch_add(1, Ordering::Relaxed);
             }
-            shared.leave(plain_bytes, result.err().map(|error| error.to_string()));
+            let failure = result.err().map(|error| match error.store.is_empty() {
+                true => format!("the backup {}", error.message),
+                false => error.to_string(),
+            });
+            shared.leave(plain_bytes, failure);
         });
     }
 }

@@ -3,28 +3,179 @@
 //! Everything is checked before it is used: each object against its name, each chunk and
 //! file against its digest. Chunks are fetched and opened ahead, a bounded number at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
+use super::bridge::Bridge;
 use super::chain::ChainKeys;
-use super::fetcher::{Fetcher, open_object};
+use super::chunks::Chunks;
 use super::format::{
-    ArtifactRecord, CHUNK_LIMIT, ChunkRecord, ComponentRecord, FileLine, OtherLine, PAGE_LIMIT,
-    PageRecord, Part,
+    ArtifactRecord, ComponentRecord, FileLine, KEYS_LIMIT, Manifest, OtherLine, PAGE_LIMIT,
+    PageRecord, ROOT_LIMIT, RootHead, SEAL_OVERHEAD,
 };
-use super::id::ChainId;
+use super::id::{ChainId, Foundation};
 use super::index::{FilePage, Root, head_bytes, parse_others};
+use super::seal::{Identity, Opener};
 use crate::artifact::name::shown;
 use crate::artifact::tar::{Entry, EntryKind, padding, parse_head};
 use crate::artifact::{Digest, Form};
-use crate::shutdown::Stopped;
+use crate::store::copies::Copies;
+use crate::store::{Kind, ObjectName};
 
-/// Chunks fetched and opened ahead: 8 of at most 16 MiB (of 2 MiB as a rule).
-const AHEAD: usize = 4;
+/// Fetches sealed objects and checks them against their names.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    pub(super) copies: Arc<Copies>,
+    pub(super) bridge: Bridge,
+    pub(super) foundation: Foundation,
+}
+
+impl Fetcher {
+    /// Reads from these stores, the first healthy one first.
+    pub fn new(copies: Arc<Copies>, bridge: Bridge, foundation: Foundation) -> Self {
+        Self {
+            copies,
+            bridge,
+            foundation,
+        }
+    }
+
+    /// Fetches and opens a root or a page.
+    ///
+    /// # Errors
+    /// When no store has it undamaged.
+    pub fn index(
+        &self,
+        chain: &ChainId,
+        name: &Digest,
+        opener: &Opener,
+        limit: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let object = self.foundation.index(chain, name);
+        self.bridge.wait(open_object(
+            Arc::clone(&self.copies),
+            object,
+            *name,
+            opener.clone(),
+            limit,
+        ))?
+    }
+
+    /// Fetches, opens and parses a root, and compares it with the manifest.
+    ///
+    /// # Errors
+    /// As [`Fetcher::index`], and when it is another artifact's.
+    pub fn root(
+        &self,
+        chain: &ChainId,
+        component: &ComponentRecord,
+        artifact: &ArtifactRecord,
+        opener: &Opener,
+    ) -> Result<Root, Error> {
+        let plain = self.index(chain, &artifact.root, opener, ROOT_LIMIT)?;
+        let object = self.foundation.index(chain, &artifact.root).to_string();
+        let root = Root::parse(&object, &plain)?;
+        let RootHead {
+            component: of,
+            artifact: name,
+            form,
+            files,
+            bytes,
+            ..
+        } = &root.head;
+        if *of != component.name || *name != artifact.name {
+            return Err(Error::damaged(
+                object,
+                format!("is the root of {name} of {of}; it was swapped"),
+            ));
+        }
+        if *form != artifact.form || *files != artifact.files || *bytes != artifact.bytes {
+            return Err(Error::damaged(
+                object,
+                "states other sums than the manifest",
+            ));
+        }
+        Ok(root)
+    }
+
+    /// Opens the chain of a backup: its `recovery.age` out of the manifest, or one of the
+    /// chain's files.
+    ///
+    /// # Errors
+    /// When the identity opens none of them.
+    pub fn keys(&self, manifest: &Manifest, identity: &Identity) -> Result<ChainKeys, Error> {
+        let chain = &manifest.chain;
+        let from_manifest = ChainKeys::open(
+            &self.foundation,
+            chain,
+            manifest.recovery_age.as_bytes(),
+            identity,
+        );
+        let problem = match from_manifest {
+            Ok(keys) => return Ok(keys),
+            Err(problem) => problem,
+        };
+        for number in 1..100 {
+            let file = if number == 1 {
+                "recovery.age".into()
+            } else {
+                format!("recovery-{number}.age")
+            };
+            let object = self.foundation.chain_file(&chain.id, &file);
+            let open = |sealed: &[u8]| ChainKeys::open(&self.foundation, chain, sealed, identity);
+            let fetched = self.bridge.wait(self.copies.get_first(
+                &object,
+                KEYS_LIMIT,
+                |sealed: &bytes::Bytes| open(sealed).map(drop),
+            ))?;
+            match fetched.as_deref().map(open) {
+                Ok(Ok(keys)) => return Ok(keys),
+                // The first may be lost while later ones are there.
+                Err(error) if error.kind == Kind::NotFound && number > 1 => break,
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        Err(Error::Key(format!(
+            "the recovery identity does not open chain {} of backup {}: recovery.age {problem}; use the identity of one of its recipients",
+            chain.id, manifest.id
+        )))
+    }
+}
+
+pub(super) async fn open_object(
+    copies: Arc<Copies>,
+    object: ObjectName,
+    name: Digest,
+    opener: Opener,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
+    let check = move |bytes: &bytes::Bytes| {
+        if Digest::of(bytes) == name {
+            Ok(())
+        } else {
+            Err("was damaged or replaced: it has another digest than its name states".to_owned())
+        }
+    };
+    let sealed = copies
+        .get_first(&object, limit + SEAL_OVERHEAD, check)
+        .await
+        .map_err(|mut error| {
+            if matches!(error.kind, Kind::NotFound | Kind::Other) {
+                error.message.push_str(
+                    "; choose another version, or copy the object back from where it is whole",
+                );
+            }
+            error
+        })?;
+    tokio::task::spawn_blocking(move || opener.open(&sealed, limit))
+        .await
+        .map_err(|error| Error::Other(format!("opening failed: {error}")))?
+        .map_err(|problem| Error::damaged(object.as_str(), problem))
+}
 
 /// Reads artifacts of one chain.
 #[derive(Debug)]
@@ -112,7 +263,7 @@ impl Reader {
                     .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
             let page = FilePage::parse(&object, &plain, record)?;
             drop(plain);
-            let mut chunks = self.chunks(&page);
+            let mut chunks = Chunks::of(&self.fetcher, &self.chain, &self.keys.data, &page);
             for line in &page.lines {
                 let mut file = match (open.take(), &line.head) {
                     (None, Some(head)) => {
@@ -180,23 +331,6 @@ impl Reader {
         self.read(root, &mut receiver)?;
         zeros(to, root.head.zeros)?;
         Ok(())
-    }
-
-    fn chunks<'a>(&'a self, page: &'a FilePage) -> Chunks<'a> {
-        Chunks {
-            reader: self,
-            page,
-            // The order of first use, which is the order of the table as our writer makes it,
-            // but a reader must not rely on that.
-            order: page
-                .lines
-                .iter()
-                .flat_map(|line| line.parts.iter().map(|part| part.0))
-                .collect(),
-            next: 0,
-            ahead: HashMap::new(),
-            held: VecDeque::new(),
-        }
     }
 }
 
@@ -323,94 +457,6 @@ impl Others<'_> {
                 content: None,
             })?;
             receiver.end()?;
-        }
-    }
-}
-
-type Opening = tokio::task::JoinHandle<Result<Vec<u8>, Error>>;
-
-/// The chunks of one page, fetched ahead in the order in which they are needed.
-struct Chunks<'a> {
-    reader: &'a Reader,
-    page: &'a FilePage,
-    order: Vec<u32>,
-    next: usize,
-    ahead: HashMap<u32, Opening>,
-    held: VecDeque<(u32, Arc<Vec<u8>>)>,
-}
-
-impl Chunks<'_> {
-    fn part(&mut self, part: Part) -> anyhow::Result<Arc<Vec<u8>>> {
-        if let Some((_, plain)) = self.held.iter().find(|(at, _)| *at == part.0) {
-            return Ok(Arc::clone(plain));
-        }
-        self.fetch_ahead();
-        let opening = match self.ahead.remove(&part.0) {
-            Some(opening) => opening,
-            None => self.start(part.0),
-        };
-        let ChunkRecord(name, digest, length) = self.chunk(part.0);
-        let plain = self
-            .reader
-            .fetcher
-            .bridge
-            .wait(opening)
-            .map_err(|stopped: Stopped| Error::from(stopped))?
-            .map_err(|error| Error::Other(format!("reading ahead failed: {error}")))??;
-        if plain.len() as u64 != u64::from(length) || Digest::of(&plain) != digest {
-            let object = self
-                .reader
-                .fetcher
-                .foundation
-                .data(&self.reader.chain, &name);
-            return Err(Error::damaged(
-                object.as_str(),
-                "opens to other bytes than its page states",
-            )
-            .into());
-        }
-        let plain = Arc::new(plain);
-        // Two: small files of one pack may stand on both sides of a large file.
-        if self.held.len() == 2 {
-            self.held.pop_front();
-        }
-        self.held.push_back((part.0, Arc::clone(&plain)));
-        self.fetch_ahead();
-        Ok(plain)
-    }
-
-    fn chunk(&self, at: u32) -> ChunkRecord {
-        self.page.chunks[usize::try_from(at).expect("checked when the page was parsed")]
-    }
-
-    fn fetch_ahead(&mut self) {
-        while self.ahead.len() < AHEAD && self.next < self.order.len() {
-            let at = self.order[self.next];
-            self.next += 1;
-            if !self.ahead.contains_key(&at) && !self.held.iter().any(|(held, _)| *held == at) {
-                let opening = self.start(at);
-                self.ahead.insert(at, opening);
-            }
-        }
-    }
-
-    fn start(&self, at: u32) -> Opening {
-        let ChunkRecord(name, _, _) = self.chunk(at);
-        let fetcher = &self.reader.fetcher;
-        fetcher.bridge.spawn(open_object(
-            Arc::clone(&fetcher.copies),
-            fetcher.foundation.data(&self.reader.chain, &name),
-            name,
-            self.reader.keys.data.clone(),
-            CHUNK_LIMIT,
-        ))
-    }
-}
-
-impl Drop for Chunks<'_> {
-    fn drop(&mut self) {
-        for opening in self.ahead.values() {
-            opening.abort();
         }
     }
 }

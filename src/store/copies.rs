@@ -274,7 +274,7 @@ impl Copies {
                 Err(error) if matches!(error.kind, Kind::AlreadyExists | Kind::Stopped) => {
                     refused = Some(error);
                 }
-                Err(error) => self.give_up(place.store.name(), &error.reason()),
+                Err(error) => self.give_up(place.store.name(), &error.message),
             }
         }
         match refused {
@@ -306,7 +306,7 @@ impl Copies {
                 .await
             {
                 Ok(()) => written.push(place.store.name().to_owned()),
-                Err(error) => self.give_up(place.store.name(), &error.reason()),
+                Err(error) => self.give_up(place.store.name(), &error.message),
             }
             if written.is_empty() {
                 self.check_enough(name.as_str())

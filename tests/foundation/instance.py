@@ -136,6 +136,9 @@ class Instance:
     def configure_sshd(self):
         values = {"max_startups": "10:30:100", "max_sessions": 10, "forwarding": "no", "extra": "",
                   **self.spec.get("sshd", {})}
+        if self.spec.get("windows"):
+            # Windows' OpenSSH says so in its greeting.
+            values["extra"] += "\nVersionAddendum for_Windows"
         self.write("etc/ssh/sshd_config", template.SSHD_CONFIG.format(port=self.port, **values))
 
     def make_host_key(self, kind=None):

@@ -18,6 +18,10 @@ struct Bbr {
     arguments: Vec<String>,
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "whoever reads the run must see what it did not show"
+)]
 fn program() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("BBR") {
         return Some(named.into());
@@ -259,7 +263,13 @@ fn what_the_real_bbr_made_comes_back_byte_for_byte_and_restores() {
     round("artifact");
     std::fs::create_dir(input.join("deeper")).unwrap();
     std::fs::write(input.join("deeper/file with space"), b"x").unwrap();
-    round("artifact");
+    // What is not flat comes back as a tree, named after its artifact.
+    let id = scene
+        .put(&json!({"from": "artifact", "backup": ["deployment/dep"]}))
+        .ok()
+        .id();
+    let got = scene.download(&id).join("deployment/dep/directory");
+    assert_eq!(files(&got), files(&input));
 }
 
 // rows 153

@@ -329,16 +329,16 @@ fn a_good_signature_over_mixed_parts_is_refused() {
         (artifacts[0]["root"].clone(), artifacts[1]["root"].clone())
     };
     let (a, b) = roots(&manifest, 0);
-    let place = |name: &str, root: &Value| {
+    let refuse_root = |root: &Value| {
         let mut changed = manifest.clone();
         changed["components"][0]["artifacts"][0]["root"] = root.clone();
         depot.forge(&changed, &first, Some(&depot.worker_identity));
         depot.refused(&first, "it was swapped");
         depot.recover_refuses(&first, "director", &keys, "is that of another artifact");
-        println!("{name} is refused");
     };
-    place("the root of another artifact", &b);
-    place("the root of another component", &roots(&manifest, 1).0);
+    // The root of another artifact, and of another component.
+    refuse_root(&b);
+    refuse_root(&roots(&manifest, 1).0);
     // Keys of one chain and content of another.
     let mut changed = manifest.clone();
     changed["chain"]["keys"] = "0".repeat(64).into();
@@ -419,16 +419,15 @@ fn truncate(path: &Path) {
 fn damage_in_one_store_is_mended_from_the_other_and_in_both_is_named() {
     let (depot, id) = with_a_backup();
     let keys = depot.opened_keys(&chain(&depot, &id));
-    let damages: [(&str, fn(&Path)); 4] = [
-        ("missing", |path| fs::remove_file(path).unwrap()),
-        ("cut", truncate),
-        ("empty", |path| fs::write(path, b"").unwrap()),
-        ("flipped", flip),
+    let damages: [fn(&Path); 4] = [
+        |path| fs::remove_file(path).unwrap(),
+        truncate,
+        |path| fs::write(path, b"").unwrap(),
+        flip,
     ];
     for (kind, object) in kinds(&depot, &id) {
         let good = fs::read(depot.path("one").join(&object)).unwrap();
-        for (damage, make) in damages {
-            println!("{kind} {damage}");
+        for make in damages {
             make(&depot.path("one").join(&object));
             reads(&depot, &id);
             make(&depot.path("two").join(&object));
@@ -456,7 +455,6 @@ fn objects_under_each_others_names_are_refused() {
         .id();
     let keys = depot.opened_keys(&chain(&depot, &id));
     for ((kind, ours), (_, theirs)) in kinds(&depot, &id).into_iter().zip(kinds(&depot, &other)) {
-        println!("{kind}");
         let good = fs::read(depot.path("one").join(&ours)).unwrap();
         depot.in_both(|store| {
             fs::copy(store.join(&theirs), store.join(&ours)).unwrap();
@@ -464,7 +462,7 @@ fn objects_under_each_others_names_are_refused() {
         let words = if kind == "manifest" {
             "renamed or replayed"
         } else {
-            "does not have the digest"
+            "has another digest than its name"
         };
         depot.refused(&id, words);
         let name = ours.file_name().unwrap().to_str().unwrap();

@@ -38,16 +38,7 @@ const CRATES: [(&str, &[&str]); 33] = [
     // One outside system, one module.
     ("ssh2", &["ssh"]),
     ("socket2", &["ssh"]),
-    // `operation` unpacks below a directory handle, and asks for room.
-    (
-        "rustix",
-        &[
-            "ssh",
-            "store/directory",
-            "operation/tree",
-            "operation/fetch",
-        ],
-    ),
+    ("rustix", &["ssh", "store/directory", "operation/tree"]),
     ("reqwest", &["http"]),
     ("aws_sdk_s3", &["store/s3"]),
     ("aws_config", &["store/s3"]),
@@ -84,11 +75,21 @@ const RENAMED: [(&str, &str); 1] = [("md-5", "md5")];
 const LONGEST: usize = 450;
 
 /// Longer files: path, lines at most, reason.
-const LONG: [(&str, usize, &str); 2] = [
+const LONG: [(&str, usize, &str); 4] = [
+    (
+        "repo/reader.rs",
+        495,
+        "fetching, walking both lists and writing out check one another",
+    ),
     (
         "operation/live.rs",
         510,
         "one component from reaching to closing, in the order in which it happens",
+    ),
+    (
+        "repo/format.rs",
+        495,
+        "every stored type beside its parser, as docs/format.md lists them",
     ),
     (
         "foundation.rs",
@@ -98,8 +99,7 @@ const LONG: [(&str, usize, &str); 2] = [
 ];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 7] = [
-    ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
+const BREACHES: [(&str, &str, &str); 6] = [
     ("repo/reader.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",

@@ -111,7 +111,7 @@ fn forms(text: &str) -> BTreeSet<Vec<u8>> {
     for before in ["", "\0", "\0\0"] {
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let digits = engine.encode(format!("{before}{text}"));
-            found.insert(digits[4..digits.len() - 2].as_bytes().to_vec());
+            found.insert(digits.as_bytes()[4..digits.len() - 2].to_vec());
         }
     }
     found
@@ -268,7 +268,6 @@ impl Plot {
         let watch = Watch::start(&self.needles);
         let ended = run();
         assert_eq!(watch.end(), BTreeSet::new(), "{what}");
-        println!("{what}: exit {}, {}", ended.code, ended.last_line());
         self.needles
             .absent(ended.stdout.as_bytes(), &format!("{what}: stdout"));
         self.needles

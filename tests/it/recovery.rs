@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
+use crate::support::depot::Depot;
+use crate::support::foundation::path_with_tools;
 use crate::support::scene::{Scene, files};
 
 /// What RECOVERY.md asks for, and what every Linux has.
@@ -31,7 +33,7 @@ const PROGRAMS: &[&str] = &[
 fn programs(scene: &Scene) -> PathBuf {
     let folder = scene.scratch.path().join("bin");
     fs::create_dir_all(&folder).unwrap();
-    let path = std::env::var("PATH").unwrap();
+    let path = path_with_tools();
     for program in PROGRAMS {
         let found = std::env::split_paths(&path)
             .map(|directory| directory.join(program))
@@ -318,4 +320,126 @@ fn signatures_are_those_of_openssh_in_both_directions() {
         signers.signer(line.as_bytes(), &sha256).is_some(),
         "OpenSSH takes both hashes"
     );
+}
+
+/// Everything below a directory: kind, mode, time, content or target.
+fn everything(directory: &Path) -> Vec<(PathBuf, u32, i64, Vec<u8>)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let (mut found, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(next) = open.pop() {
+        for path in fs::read_dir(next)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            let status = fs::symlink_metadata(&path).unwrap();
+            let content = if status.is_symlink() {
+                fs::read_link(&path)
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .to_vec()
+            } else if status.is_dir() {
+                open.push(path.clone());
+                Vec::new()
+            } else {
+                fs::read(&path).unwrap()
+            };
+            let name = path.strip_prefix(directory).unwrap().to_owned();
+            found.push((name, status.mode(), status.mtime(), content));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_directory_of_any_kind_comes_back_through_both_readers() {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let depot = Depot::new();
+    let long = format!("tree/{}/{}", "long".repeat(30), "name".repeat(40));
+    let input = depot.path("tree-source");
+    let files: [(&str, &[u8]); 4] = [
+        ("tree/bin/run", b"#!/bin/sh\n"),
+        (&long, b"deep"),
+        ("tree/empty", b""),
+        ("plain", b"beside it"),
+    ];
+    for (name, content) in files {
+        depot.write(&format!("tree-source/{name}"), content);
+    }
+    fs::write(
+        input.join(std::ffi::OsStr::from_bytes(b"tree/\xff \n'")),
+        b"odd",
+    )
+    .unwrap();
+    fs::create_dir(input.join("tree/nothing in it")).unwrap();
+    symlink("bin/run", input.join("tree/link")).unwrap();
+    symlink("/else/".repeat(30), input.join("tree/far")).unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(input.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("tree/bin/run", 0o751);
+    mode("tree/empty", 0o400);
+    mode("tree/nothing in it", 0o500);
+    let touched = Command::new("touch")
+        .args([
+            "-h",
+            "-d",
+            "2001-02-03T04:05:06Z",
+            "tree/bin/run",
+            "tree/link",
+            "tree/nothing in it",
+        ])
+        .current_dir(&input)
+        .status();
+    assert!(touched.unwrap().success());
+    let put = depot.put_directory("director", "tree-source").ok();
+    let (ended, into) = depot.get(&put.id());
+    ended.ok();
+    let ours = into.join("director/directory");
+    assert_eq!(everything(&ours), everything(&input));
+    let chain = depot.manifest(&put.id())["chain"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let to = depot.path("recovered");
+    let done = depot.recover(&put.id(), "director", &depot.opened_keys(&chain), &to);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(everything(&to.join("directory")), everything(&ours));
+}
+
+#[test]
+fn a_tar_that_no_reader_would_give_back_is_kept_as_a_plain_file() {
+    let depot = Depot::new();
+    depot.write("content/file", b"x");
+    let tars = depot.path("tars");
+    fs::create_dir(&tars).unwrap();
+    for (name, arguments) in [
+        ("dotted.tar", ["-C", "content", "."]),
+        ("bare.tar", ["-C", "content", "file"]),
+    ] {
+        let made = Command::new("tar")
+            .arg("-cf")
+            .arg(tars.join(name))
+            .args(arguments)
+            .current_dir(depot.scratch.path())
+            .status();
+        assert!(made.unwrap().success());
+    }
+    let put = depot.put_directory("tas", "tars").ok();
+    assert!(
+        put.stderr.contains("bare.tar is kept as a plain file"),
+        "{}",
+        put.stderr
+    );
+    let artifacts = &depot.manifest(&put.id())["components"][0]["artifacts"];
+    assert_eq!(
+        (&artifacts[0]["form"], &artifacts[1]["form"]),
+        (&json!("file"), &json!("tar"))
+    );
+    let (ended, into) = depot.get(&put.id());
+    ended.ok();
+    same(&into.join("tas"), &tars);
 }

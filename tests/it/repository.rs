@@ -10,10 +10,9 @@ use lifeboat::clock::SystemClock;
 use lifeboat::monitor::Silent;
 use lifeboat::repo::bridge::Bridge;
 use lifeboat::repo::catalogue::{Catalogue, Origin};
-use lifeboat::repo::fetcher::Fetcher;
 use lifeboat::repo::format::{ComponentRecord, Signed};
 use lifeboat::repo::id::{ComponentName, Foundation};
-use lifeboat::repo::reader::Reader;
+use lifeboat::repo::reader::{Fetcher, Reader};
 use lifeboat::repo::run::{Run, Summary};
 use lifeboat::repo::seal::{Identity, Opener, Recipients};
 use lifeboat::repo::sign::{Signers, WorkerIdentity};
@@ -138,8 +137,8 @@ fn tar(files: usize, changed: usize) -> Vec<u8> {
         header.set_size(content.len() as u64);
         header.set_mode(0o640);
         header.set_mtime(1_700_000_000);
-        // `append_data` would take the `./` away.
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        // `append_data` would drop the `./` in front.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         builder.append(&header, content).unwrap();
     };

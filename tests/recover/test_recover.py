@@ -7,6 +7,7 @@ case goes through Lifeboat's own reader too: what one gives the other must give,
 what one refuses the other must refuse, each with a sentence.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -829,6 +830,8 @@ class Forgery(Case):
         wrong = [
             {"format": "1"}, {"format": None}, {"format": True}, {"format": 1.0}, {"format": -1},
             {"id": 7}, {"id": "x"}, {"foundation": ["prod-east"]}, {"started": "yesterday"},
+            {"started": "2026-13-22T01:00:00Z"}, {"started": "1969-11-22T01:00:00Z"},
+            {"release": None}, {"chain": list(self.value["chain"].values())},
             {"chain": "x"}, {"chain": dict(self.value["chain"], id="../../../../etc")},
             {"chain": dict(self.value["chain"], keys="00")}, {"recovery_age": 1},
             {"components": {}}, {"components": [7]}, {"components": None},
@@ -924,6 +927,10 @@ class ForgedIndex(Case):
             "no parts": ("parts", without("parts")),
             "too few parts": ("", entry(parts=[[0, 0, 4999]])),
             "too many parts": ("", entry(parts=[[0, 0, 5000], [0, 0, 1]])),
+            "empty part": ("not inside its chunk", entry(parts=[[0, 0, 5000], [0, 0, 0]])),
+            "entry as a list": ("not a JSON object", lambda lines: lines[:1] + [
+                list(lines[1].values())] + lines[2:]),
+            "key twice below": ("twice", text(b'"size":5000', b'"size":5000,"x":[{"y":1,"y":1}]')),
             "another part": ("SHA-256", entry(parts=[[0, 1, 5000]])),
             "negative size": ("size", entry(size=-5000)),
             "huge size": ("size", entry(size=10 ** 30)),
@@ -966,6 +973,10 @@ class ForgedIndex(Case):
             with self.subTest(name):
                 self.wrong_page(word, page=page)
 
+    @staticmethod
+    def head_of_a_file():
+        return base64.b64encode(tarfile.TarInfo("./x").tobuf(tarfile.GNU_FORMAT)).decode()
+
     def test_others_that_are_wrong(self):
         def entry(number, **changes):
             return lambda lines: lines[:number] + [dict(lines[number], **changes)] + \
@@ -974,6 +985,9 @@ class ForgedIndex(Case):
         for name, (word, page) in {
             "falling": ("", entry(1, at=2)), "beyond the end": ("", entry(2, at=4)),
             "negative": ("at", entry(1, at=-1)), "text": ("at", entry(1, at="0")),
+            "file": ("file among the others", entry(1, head=self.head_of_a_file())),
+            "chunks": ("chunks for entries without content", lambda lines: [
+                {"chunks": [["0" * 64, "0" * 64, 1]]}] + lines[1:]),
             "huge": ("at", entry(2, at=10 ** 25)), "no head": ("head", entry(1, head=7)),
         }.items():
             with self.subTest(name):
@@ -1140,6 +1154,7 @@ class ForgedIndex(Case):
             "cut": sealed[:-1], "longer": sealed + b"x", "twice": sealed * 2, "nothing": b"",
             "zstd cut": writer.age(writer.zstd(root)[:-3], recipient),
             "armoured": writer.age(writer.zstd(root), recipient, armor=True)[:-30],
+            "whole, but armoured": writer.age(writer.zstd(root), recipient, armor=True),
             "empty": writer.age(b"", recipient),
         }.items():
             with self.subTest(name):

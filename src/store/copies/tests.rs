@@ -99,7 +99,7 @@ async fn a_store_that_vanishes_is_given_up_and_the_run_goes_on_when_one_copy_is_
     assert_eq!(committed.written, ["dc2"]);
     assert_eq!(
         committed.without,
-        ["nas was given up (b: fails as it was told)"]
+        ["nas was given up (fails as it was told)"]
     );
     assert_eq!(memories[0].names(), ["a", "b", "c", "m"]);
     assert_eq!(memories[1].names(), ["a"]);

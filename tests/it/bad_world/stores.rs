@@ -276,7 +276,7 @@ fn a_directory_that_cannot_be_used() {
         &mount,
         &directory(&mount),
     );
-    table.refused("a directory that fills up", &ended, "deployment/dep: …prod-east/chains/… cannot be in 1 store, as min_copies asks: mnt was given up (the store is full (… has no space left); make room). State: no backup was committed; every instance is unlocked. To mend it: if anything was left behind, lifeboat cleanup deployment/dep");
+    table.refused("a directory that fills up", &ended, "deployment/dep: …the backup cannot be in 1 store, as min_copies asks: mnt was given up (the store is full (… has no space left); make room). State: no backup was committed; every instance is unlocked. To mend it: if anything was left behind, lifeboat cleanup deployment/dep");
     table.clean("a directory that fills up");
     table.end(5);
 }

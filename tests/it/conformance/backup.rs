@@ -45,8 +45,8 @@ fn a_backup_of_one_instance_is_bbrs_directory() {
             "    checksums: {}",
             "  - name: \"j\"",
             "    checksums:",
-            &format!("      \"./a\": {a}"),
-            &format!("      \"./b\": {b}"),
+            &format!("      \"./a\": \"{a}\""),
+            &format!("      \"./b\": \"{b}\""),
             "backup_activity:",
         ]
     );

@@ -179,8 +179,8 @@ fn every_host_of_every_group_is_visited() {
         .foundation
         .ask(json!({"do": "commands", "instance": "g/g-2"}))["commands"]
         .to_string();
-    says(&commands, &["%OS%"]);
-    never_says(&commands, &["/var/vcap/jobs"]);
+    // Its greeting has said enough: nothing is run there.
+    assert_eq!(commands, "[]");
     case.forced_cleanup().ok();
     // Ports other than 22 come from the Director's answers throughout these tests.
     case.foundation.assert_clean();

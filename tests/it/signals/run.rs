@@ -144,6 +144,10 @@ fn with(mut value: Value, more: Value) -> Value {
 }
 
 /// Plays every phase, several at a time; all that fail are told of.
+#[allow(
+    clippy::print_stdout,
+    reason = "how long each took, where somebody asks"
+)]
 pub fn side_by_side(phases: Vec<Phase>, play: impl Fn(Phase) -> Duration + Sync) {
     let waiting = Mutex::new(phases);
     let failed = Mutex::new(Vec::new());

@@ -92,6 +92,16 @@ impl Depot {
         for (name, content) in files {
             self.write(&format!("{folder}/{name}"), content);
         }
+        self.put_from(build, components, &folder)
+    }
+
+    /// `out` of a directory below the scratch directory as one component.
+    pub fn put_directory(&self, component: &str, folder: &str) -> Ended {
+        let build = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
+        self.put_from(build, &[component], folder)
+    }
+
+    fn put_from(&self, build: u32, components: &[&str], folder: &str) -> Ended {
         let params = json!({
             "backup": components,
             "from": folder,
