@@ -147,12 +147,15 @@ pub struct BackupId(String);
 text_id!(BackupId);
 
 impl BackupId {
-    /// An id of now, greater than the newest id there is, whatever the clock says.
+    /// An id of now, greater than the newest id there is, whatever the clock says. Only behind
+    /// an id at the end of all dates, which nobody's clock made, no later one can be written:
+    /// then it is that of now.
     pub fn new(now: SystemTime, newest: Option<&Self>, random: [u8; 4]) -> Self {
         let mut time = now;
         if let Some(newest) = newest {
             let after = newest.time() + Duration::from_secs(1);
-            if clock::compact(time) <= clock::compact(newest.time()) {
+            let writable = clock::compact(after) > clock::compact(newest.time());
+            if clock::compact(time) <= clock::compact(newest.time()) && writable {
                 time = after;
             }
         }
@@ -233,6 +236,18 @@ mod tests {
             BackupId::new(now, None, [1; 4]).as_str(),
             "20261122T010203Z-01010101"
         );
+    }
+
+    #[test]
+    fn a_forged_id_at_the_end_of_all_dates_moves_no_backup_to_1970() {
+        let now = clock::parse_compact("20261122T010203Z").unwrap();
+        for forged in ["99991230T220000Z-ffffffff", "99991230T215959Z-ffffffff"] {
+            let Ok(forged) = BackupId::parse(forged) else {
+                continue;
+            };
+            let id = BackupId::new(now, Some(&forged), [0; 4]);
+            assert!(id.as_str() >= "20261122T010203Z", "{id}");
+        }
     }
 
     #[test]

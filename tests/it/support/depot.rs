@@ -39,14 +39,7 @@ impl Depot {
     /// Empty stores `one` and `two`.
     pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let stores: Vec<_> = ["one", "two"]
-            .iter()
-            .map(|name| {
-                let path = scratch.path().join(name);
-                std::fs::create_dir(&path).unwrap();
-                json!({"name": name, "path": path})
-            })
-            .collect();
+        let stores = super::scene::directory_stores(scratch.path(), &["one", "two"]);
         let keys = lifeboat::operation::keygen::generate("depot").unwrap();
         let source = json!({
             "foundation": "prod-east",

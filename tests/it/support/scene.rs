@@ -36,14 +36,7 @@ impl Scene {
     pub fn with_stores(spec: &Value, names: &[&str]) -> Self {
         let foundation = Foundation::start(spec);
         let scratch = tempfile::tempdir().unwrap();
-        let stores: Vec<_> = names
-            .iter()
-            .map(|name| {
-                let path = scratch.path().join(name);
-                std::fs::create_dir(&path).unwrap();
-                json!({"name": name, "path": path})
-            })
-            .collect();
+        let stores = directory_stores(scratch.path(), names);
         let worker = lifeboat::operation::keygen::generate("scene").unwrap();
         let source = json!({
             "foundation": "prod-east",
@@ -166,6 +159,18 @@ impl Scene {
     pub fn store(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
+}
+
+/// New directories as stores of these names, as a configuration names them.
+pub fn directory_stores(scratch: &Path, names: &[&str]) -> Vec<Value> {
+    names
+        .iter()
+        .map(|name| {
+            let path = scratch.join(name);
+            std::fs::create_dir(&path).unwrap();
+            json!({"name": name, "path": path})
+        })
+        .collect()
 }
 
 /// Puts the keys of `more` over those of `into`, objects within objects.
