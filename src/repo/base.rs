@@ -1,5 +1,6 @@
 //! Which chain a run writes to: the base's, or a new one and why. docs/design.md, *Continuing*.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,7 +23,8 @@ use crate::store::copies::{Copies, StoreSet};
 /// Manifests read at most in search of a base: more than a month of one put per component
 /// and night.
 const MOST_CANDIDATES: usize = 100;
-/// Objects of the base looked for in each store before it is built upon. A bucket whose
+/// Chunks, and as many roots and pages, of the base looked for in each store before it is built
+/// upon. A bucket whose
 /// expiry rule took a twentieth of the chunks is noticed with a chance of 81 %, one that
 /// lost a fifth with 99.9 %.
 const SAMPLE: usize = 32;
@@ -114,8 +116,14 @@ impl Search<'_> {
             &worker_age,
         )
         .map_err(NoBase::Because)?;
-        let chunks = self.chunks(best, &candidates, &chain)?;
-        self.check_sample(best, &chain, &chunks)?;
+        let (pages, chunks) = self.index(best, &candidates, &chain)?;
+        let foundation = &self.settings.foundation;
+        self.check_sample(best, &pages, |page| {
+            foundation.index(&chain.record.id, page)
+        })?;
+        self.check_sample(best, &chunks, |chunk| {
+            foundation.data(&chain.record.id, &chunk.0)
+        })?;
         Ok(Base {
             id: manifest.id.clone(),
             chain,
@@ -218,18 +226,19 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn chunks(
+    /// The roots and pages of what is continued, and the chunks they name.
+    fn index(
         &self,
         base: &Candidate,
         all: &[Candidate],
         chain: &Chain,
-    ) -> Result<Vec<ChunkRecord>, NoBase> {
+    ) -> Result<(Vec<Digest>, Vec<ChunkRecord>), NoBase> {
         let fetcher = Fetcher::new(
             Arc::clone(self.copies),
             self.bridge.clone(),
             self.settings.foundation.clone(),
         );
-        let mut chunks = Vec::new();
+        let (mut pages, mut chunks) = (Vec::new(), Vec::new());
         for asked in self.asked {
             // The base first, then older backups of its chain that the same stores hold.
             let holder = std::iter::once(base)
@@ -249,7 +258,10 @@ impl Search<'_> {
                 let root = fetcher
                     .root(&base.manifest.chain.id, component, artifact, &chain.index)
                     .map_err(NoBase::from)?;
+                pages.push(artifact.root);
+                pages.extend(root.others.iter().map(|record| record.page));
                 for record in &root.files {
+                    pages.push(record.page);
                     let plain = fetcher
                         .index(
                             &base.manifest.chain.id,
@@ -262,29 +274,30 @@ impl Search<'_> {
                 }
             }
         }
-        Ok(chunks)
+        Ok((pages, chunks))
     }
 
-    fn check_sample(
+    /// Looks for a random sample of objects in each store of the base.
+    fn check_sample<T>(
         &self,
         base: &Candidate,
-        chain: &Chain,
-        chunks: &[ChunkRecord],
+        all: &[T],
+        name: impl Fn(&T) -> ObjectName,
     ) -> Result<(), NoBase> {
-        if chunks.is_empty() {
+        if all.is_empty() {
             return Ok(());
         }
         let mut random = [0; SAMPLE * 8];
         getrandom::fill(&mut random)
             .map_err(|error| NoBase::Because(format!("no random bytes: {error}")))?;
+        let mut sampled = BTreeSet::new();
         for eight in random.chunks_exact(8) {
             let number = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-            let at = usize::try_from(number % chunks.len() as u64).expect("below a length");
-            let object = self
-                .settings
-                .foundation
-                .data(&chain.record.id, &chunks[at].0);
-            self.check_there(base, &object)?;
+            let at = usize::try_from(number % all.len() as u64).expect("below a length");
+            // Small sets are drawn from often.
+            if sampled.insert(at) {
+                self.check_there(base, &name(&all[at]))?;
+            }
         }
         Ok(())
     }

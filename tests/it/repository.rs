@@ -239,6 +239,27 @@ fn a_worker_that_was_not_trusted_begins_a_new_chain() {
 }
 
 #[test]
+fn a_store_that_lost_roots_pages_or_chunks_of_the_base_is_not_built_upon() {
+    for kind in ["index", "data"] {
+        let world = World::new();
+        let first = world.back_up(&tar(10, 0), Some(&world.worker));
+        let prefix = format!("prod-east/chains/{}/{kind}/", first.manifest.chain.id);
+        // The second store loses them: the first one still gives every object that is read.
+        let store = &world.stores[1];
+        world.runtime.block_on(async {
+            for listed in store.list(&prefix, None).await.unwrap() {
+                let name = lifeboat::store::ObjectName::new(listed.name).unwrap();
+                store.delete(&name).await.unwrap();
+            }
+        });
+        let second = world.back_up(&tar(10, 0), Some(&world.worker));
+        assert_eq!(second.manifest.base, None, "{kind}");
+        let why = second.manifest.full_because.unwrap();
+        assert!(why.contains("store nas has lost"), "{kind}: {why}");
+    }
+}
+
+#[test]
 fn a_reader_ends_when_content_ends() {
     // Guards the helper above: `content()` must give exactly the file.
     let tar = tar(1, 0);
