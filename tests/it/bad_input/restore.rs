@@ -43,9 +43,7 @@ fn assert_all(cases: &[Case]) {
 
 #[test]
 fn no_restore_begins_by_accident() {
-    let missing = Box::leak(
-        format!("LIFEBOAT_CONFIG: confirm_target: is missing or empty{ASKED}").into_boxed_str(),
-    );
+    let missing = "LIFEBOAT_CONFIG: confirm_target: is missing or empty; a restore overwrites what the target holds, so name the foundation once more";
     assert_all(&[
         (&["restore", "tas", ID], json!({}), 1, missing),
         (
