@@ -64,7 +64,7 @@ class OpsClient:
         """What /login/ensure_availability says, in one word."""
         try:
             status, headers, text = self.call("GET", "/login/ensure_availability", token=False)
-        except ConnectionRefusedError:
+        except ConnectionError:
             return "refused"
         if status == 302:
             return urllib.parse.urlsplit(headers["Location"]).path

@@ -82,7 +82,7 @@ class OpsVerbs:
                 opsman.model.passphrase = values["passphrase"]
 
     def do_opsman_product(self, type, **values):
-        """Change what is known of a product: {"changed": ["properties"], "action", "version", "properties": {…}, …}."""
+        """Change what is known of a product: `changed`, `action`, `version`, `properties`, …."""
         opsman = self._opsman()
         for one in opsman.model.products():
             if one["type"] == type:

@@ -233,7 +233,9 @@ class Install:
             self.disasters.append({"us": time.time_ns() // 1000, "text": f"the VM {cid} of another foundation's "
                                    "director was deleted and its disk taken"})
             iaas.delete_vm(cid)
-            raise FoundationError(f"the VM {cid} of another director was replaced")
+            new = self.call("create_director", self.model.workspace(self.vm))
+            self.vm.write_bosh_state(self.state_of(new))
+            return
         raise FoundationError(f"updating the director: the VM '{cid}' that bosh-state.json names does not exist")
 
     def director_cid(self):

@@ -100,8 +100,8 @@ class Model:
         data["certificates"] = [certificate(given, guids) for given in spec.get("certificates", [
             {"valid_until": day(700), "property_reference": ".properties.networking_poe_ssl_certs", "product": "cf"},
             {"valid_until": day(1000), "property_reference": ".director.nats", "product": "p-bosh"}])]
-        data["deployments"] = {deployment["name"]: without_data(deployment)
-                               for deployment in foundation.spec["deployments"]}
+        data["deployments"] = {deployment["name"]: without_data(deployment)  # service instances are not Ops Manager's
+                               for deployment in foundation.spec["deployments"] if deployment["name"] in guids.values()}
         return cls(data, spec.get("passphrase", "decryption-passphrase"))
 
     # -- asking it ------------------------------------------------------------------------------------------
@@ -166,7 +166,8 @@ def director(given, foundation):
         "type": "p-bosh", "guid": given.get("guid") or guid("p-bosh", "p-bosh"), "version": given.get(
             "version", "3.0.24-build.1"), "label": "BOSH Director", "stemcell": dict(STEMCELL), "errands": [],
         "host": host, "spec": without_data(login), "uaa": copy.deepcopy(uaa), "clients": clients,
-        "credentials": credentials, "jobs": {}, "properties": {}, "changed": [], "verifiers": [],
+        "credentials": credentials, "jobs": {name: resource("p-bosh", name, count) for name, count in (
+            ("director", 1), ("compilation", 4))}, "max_in_flight": {}, "action": "unchanged", "properties": {}, "changed": [], "verifiers": [],
         "director_properties": {"director_configuration": {
             "ntp_servers_string": "pool.ntp.example.com", "resurrector_enabled": True, "max_threads": None,
             "database_type": "internal", "blobstore_type": "local", "director_hostname": None,

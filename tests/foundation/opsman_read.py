@@ -195,6 +195,10 @@ class Read:
             "releases": [], "available_stemcells": cells, "product_templates": [],
             "added_products": {"deployed": [diagnosed(one) for one in self.deployed()], "staged": staged}})
 
+    def available_products(self, request):
+        return Answer.json([{"name": one["type"], "product_version": one["version"]}
+                            for one in self.model.products()])
+
     def upload_stemcell(self, request):
         parts = multipart(request)
         request.entry["body"] = f"parts: {', '.join(sorted(parts))}"

@@ -1,7 +1,10 @@
 """The staged side of an Ops Manager: what is configured, deployed or not; who changes it makes pending changes."""
 
 import copy
+import difflib
 
+import manifest
+from opsman_model import instances
 from opsman_read import MISSING
 from web import Answer
 
@@ -10,10 +13,7 @@ DIRECTOR_SECTIONS = ("networks", "availability_zones", "iaas_configurations", "n
 
 class Staged:
     def staged_product(self, guid):
-        found = self.product_of(guid)
-        if found["type"] == "p-bosh":
-            raise Answer.json(MISSING, 404)
-        return found
+        return self.product_of(guid)
 
     def staged_products(self, request):
         return Answer.json([{"installation_name": one["guid"], "guid": one["guid"], "type": one["type"],
@@ -51,6 +51,40 @@ class Staged:
             "singleton_availability_zone": {"name": "z1"}, "other_availability_zones": [{"name": "z1"}],
             "network": {"name": "deployment"}, "service_network": {"name": "deployment"}}})
 
+    def syslog(self, request, guid):
+        self.staged_product(guid)
+        return Answer.json({"syslog_configuration": {"enabled": False}})
+
+    def staged_manifest(self, request, guid):
+        deployment = self.staged_deployment(self.staged_product(guid))
+        if deployment is None:
+            raise Answer.json(MISSING, 404)
+        return Answer.json({"manifest": manifest.manifest_value(deployment)})
+
+    def staged_deployment(self, product):
+        """The deployment as it would be with the staged numbers of instances."""
+        deployment = copy.deepcopy(self.model.data["deployments"].get(product["guid"]))
+        for group in deployment["groups"] if deployment else []:
+            count = instances(product["jobs"][group["name"]])
+            group["instances"] = (group["instances"] * max(count, 1))[:count]
+        return deployment
+
+    def product_diff(self, request, guid):
+        product = self.staged_product(guid)
+        deployment = self.model.data["deployments"].get(guid)
+        if deployment is None:
+            return Answer.json({"manifest": {"status": "does_not_exist", "diff": ""}, "runtime_configs": []})
+        texts = [manifest.manifest_text(one).splitlines() for one in (deployment, self.staged_deployment(product))]
+        diff = "\n".join(list(difflib.unified_diff(*texts, lineterm=""))[2:])
+        return Answer.json({"manifest": {"status": "different" if diff else "same", "diff": diff},
+                            "runtime_configs": []})
+
+    def director_diff(self, request):
+        changed = self.director_model()["changed"]
+        same = {"status": "different" if changed else "same", "diff": "".join(f"+ {one}\n" for one in changed)}
+        return Answer.json({"manifest": same, "cloud_config": {"status": "same", "diff": ""}, "runtime_configs": [],
+                            "cpi_configs": []})
+
     # -- jobs -------------------------------------------------------------------------------------------------------
 
     def jobs(self, request, guid):
@@ -78,7 +112,7 @@ class Staged:
             self.change(self.staged_product(guid), "resources")
         return Answer.json({})
 
-    # -- errands and verifiers ----------------------------------------------------------------------------------------
+    # -- errands and verifiers --------------------------------------------------------------------------------------
 
     def errands(self, request, guid):
         return Answer.json({"errands": self.staged_product(guid)["errands"]})
@@ -126,7 +160,7 @@ class Staged:
     def put_product_verifier(self, request, guid, kind):
         return self.put_verifier(request, self.staged_product(guid), kind)
 
-    # -- the director ---------------------------------------------------------------------------------------------------
+    # -- the director -----------------------------------------------------------------------------------------------
 
     def director_section(self, request, section):
         director = self.director_model()
@@ -167,7 +201,7 @@ class Staged:
         return Answer.json({"vm_types": [{"name": "medium", "ram": 8192, "cpu": 2, "ephemeral_disk": 32768,
                                           "builtin": True}]})
 
-    # -- pending changes ------------------------------------------------------------------------------------------------
+    # -- pending changes --------------------------------------------------------------------------------------------
 
     def action(self, product):
         if product.get("action") in ("install", "delete"):

@@ -1,16 +1,10 @@
 """Checks of the simulated Ops Manager: every endpoint, and everything that it refuses."""
 
-import io
 import json
-import subprocess
-import threading
 import time
-import urllib.error
-import zipfile
 
-import opsman_fixture
 from opsclient import OpsClient
-from running import Running, ssh
+from running import Running
 
 SMALL = {"hosts": [{"name": "bosh"}], "director": {
     "auth": "uaa", "client": "bbr_client", "secret": "b=b", "clients": {"ops_manager": "o=p=s"}},
