@@ -6,7 +6,7 @@ mod restoration;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::restoration::{Origin, Restoration, Step};
+pub use self::restoration::{Choices, Origin, Restoration, Step};
 pub use crate::foundation::{Bosh, Director, HttpProxy, Limits, Proxy, Settings as Foundation};
 pub use crate::report::Build;
 use crate::secret::Secret;
