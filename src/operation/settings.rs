@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::foundation::{Bosh, Director, HttpProxy, Limits, Proxy, Settings as Foundation};
+pub use crate::foundation::{
+    Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,
+    Proxy, Settings as Foundation, Vm,
+};
 pub use crate::report::Build;
 use crate::secret::Secret;
 
