@@ -15,6 +15,7 @@ mod request;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+mod upload;
 mod wait;
 
 use std::collections::HashMap;
@@ -49,6 +50,9 @@ const IDLE: Duration = Duration::from_secs(8);
 pub struct Settings {
     /// PEM certificates that replace the system's roots.
     pub ca_cert: Option<String>,
+    /// Whether servers are believed without a certificate that proves them. Only for who was
+    /// told so by the operator.
+    pub skip_validation: bool,
     /// The way to the servers.
     pub proxy: Proxy,
     /// For name resolution, TCP and TLS together.
@@ -63,6 +67,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             ca_cert: None,
+            skip_validation: false,
             proxy: Proxy::Direct,
             connect_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(60),
@@ -75,6 +80,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("own_ca", &self.ca_cert.is_some())
+            .field("skip_validation", &self.skip_validation)
             .field("proxy", &self.proxy)
             .finish_non_exhaustive()
     }
@@ -165,6 +171,62 @@ impl Client {
             wait.clone(),
             silence,
         ))
+    }
+
+    /// Sends what a reader gives, `length` bytes, as the request's body, without ever holding
+    /// more than a few pieces of it. Nothing is tried twice: the reader is used up. The server
+    /// may be silent as long as bytes still go out; an answer that comes before the end of
+    /// the body is the answer.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when the reader fails or has fewer bytes; else as [`Client::send`].
+    pub fn upload(
+        &self,
+        request: &Request,
+        body: &mut (dyn std::io::Read + Send),
+        length: u64,
+        wait: &Wait,
+    ) -> Result<Response, Error> {
+        let (client, passage) = self.route(&request.url)?;
+        let silence = self.silence(request);
+        let limit = request.limit.unwrap_or(self.settings.body_limit);
+        let began = Instant::now();
+        let (source, piped) = upload::pipe(length);
+        let builder = request.build(&client)?.body(piped);
+        let own_ca = self.settings.ca_cert.is_some();
+        let outcome = std::thread::scope(|scope| {
+            let filling = scope.spawn(|| source.fill(self.runtime().handle(), body));
+            let outcome = self.runtime().block_on(wait.end(request, async {
+                let answer = source
+                    .unless_silent(request, silence, builder.send())
+                    .await?
+                    .map_err(|error| error::of_request(request, error, own_ca))?;
+                let status = answer.status().as_u16();
+                let headers = answer.headers().clone();
+                let body = stream::whole(request, answer, limit, silence).await?;
+                Ok((
+                    status,
+                    Response {
+                        status,
+                        headers,
+                        body,
+                    },
+                ))
+            }));
+            source.close();
+            let filled = match filling.join() {
+                Ok(filled) => filled,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            match (outcome, filled) {
+                // The connection's end is only what the server saw of it.
+                (Err(Error::Lost { url, .. }), Err(source)) => Err(Error::Source { url, source }),
+                (outcome, _) => outcome,
+            }
+        });
+        let outcome = outcome.map_err(|error| explained(error, passage.as_deref()));
+        self.note(request, began, &outcome);
+        outcome.map(|(_, answer)| answer)
     }
 
     /// Tries until there is an answer worth returning; `finish` reads what the caller wants.
@@ -316,6 +378,9 @@ fn build(settings: &Settings, passage: Option<&Passage>) -> Result<reqwest::Clie
     if let Some(pem) = &settings.ca_cert {
         builder = builder.tls_certs_only(certificates(pem)?);
     }
+    if settings.skip_validation {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
     if let Proxy::Server { url, except } = &settings.proxy
         && !except.split(',').any(|entry| entry.trim() == "*")
     {
@@ -389,5 +454,7 @@ fn explained(error: Error, passage: Option<&Passage>) -> Error {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upload_tests;
 #[cfg(test)]
 mod way_tests;

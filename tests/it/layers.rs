@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["config"],
     &["operation"],
     &["foundation", "report"],
-    &["bbr", "repo", "bosh", "ssh"],
+    &["bbr", "repo", "bosh", "opsman", "ssh"],
     &["artifact", "store", "http", "remote"],
     &["clock", "secret", "monitor", "shutdown"],
 ];
@@ -69,7 +69,7 @@ const CRATES: [(&str, &[&str]); 34] = [
     ),
     ("async_trait", &["store"]),
     ("bytes", &["store", "http", "repo"]),
-    ("http_body", &["store/s3"]),
+    ("http_body", &["store/s3", "http/upload"]),
 ];
 
 /// Crates in `[dependencies]` under another name than in the code.
