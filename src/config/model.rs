@@ -35,6 +35,12 @@ pub(crate) struct Model {
     pub(crate) download: Option<Flag>,
     pub(crate) components: Option<Names>,
     pub(crate) artifacts: Option<Names>,
+    pub(crate) id: Option<Text>,
+    pub(crate) id_file: Option<Text>,
+    pub(crate) confirm_target: Option<Text>,
+    pub(crate) in_place: Option<Flag>,
+    pub(crate) accept_ops_manager_version: Option<Text>,
+    pub(crate) stemcells: Option<Text>,
     #[serde(rename = "prune")]
     _prune: Option<Later>,
     #[serde(rename = "retention")]

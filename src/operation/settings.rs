@@ -1,9 +1,12 @@
 //! What the use cases are told, as plain validated values. `config` makes them, whatever
 //! door the input came through; nothing here reads files, flags or the environment.
 
+mod restoration;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::restoration::{Choices, Origin, Restoration, Step};
 pub use crate::foundation::{
     Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,
     Proxy, Settings as Foundation, Vm,

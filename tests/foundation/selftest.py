@@ -17,6 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import selftest_bbr  # noqa: E402
+import selftest_opsman  # noqa: E402
+import selftest_opsstates  # noqa: E402
 import selftest_parts  # noqa: E402
 from running import Running  # noqa: E402
 
@@ -34,7 +36,8 @@ def main():
         print(f"bbr: {program} ({version})")
     else:
         print("bbr: none found, its checks are skipped (name one in $BBR)")
-    checks = [(one, False) for one in selftest_parts.CHECKS] + [(one, True) for one in selftest_bbr.CHECKS]
+    alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS
+    checks = [(one, False) for one in alone] + [(one, True) for one in selftest_bbr.CHECKS]
     for check, needs_bbr in checks:
         name = check.__name__
         if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
