@@ -173,62 +173,6 @@ impl Client {
         ))
     }
 
-    /// Sends what a reader gives, `length` bytes, as the request's body, without ever holding
-    /// more than a few pieces of it. Nothing is tried twice: the reader is used up. The server
-    /// may be silent as long as bytes still go out; an answer that comes before the end of
-    /// the body is the answer.
-    ///
-    /// # Errors
-    /// [`Error::Source`] when the reader fails or has fewer bytes; else as [`Client::send`].
-    pub fn upload(
-        &self,
-        request: &Request,
-        body: &mut (dyn std::io::Read + Send),
-        length: u64,
-        wait: &Wait,
-    ) -> Result<Response, Error> {
-        let (client, passage) = self.route(&request.url)?;
-        let silence = self.silence(request);
-        let limit = request.limit.unwrap_or(self.settings.body_limit);
-        let began = Instant::now();
-        let (source, piped) = upload::pipe(length);
-        let builder = request.build(&client)?.body(piped);
-        let own_ca = self.settings.ca_cert.is_some();
-        let outcome = std::thread::scope(|scope| {
-            let filling = scope.spawn(|| source.fill(self.runtime().handle(), body));
-            let outcome = self.runtime().block_on(wait.end(request, async {
-                let answer = source
-                    .unless_silent(request, silence, builder.send())
-                    .await?
-                    .map_err(|error| error::of_request(request, error, own_ca))?;
-                let status = answer.status().as_u16();
-                let headers = answer.headers().clone();
-                let body = stream::whole(request, answer, limit, silence).await?;
-                Ok((
-                    status,
-                    Response {
-                        status,
-                        headers,
-                        body,
-                    },
-                ))
-            }));
-            source.close();
-            let filled = match filling.join() {
-                Ok(filled) => filled,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            match (outcome, filled) {
-                // The connection's end is only what the server saw of it.
-                (Err(Error::Lost { url, .. }), Err(source)) => Err(Error::Source { url, source }),
-                (outcome, _) => outcome,
-            }
-        });
-        let outcome = outcome.map_err(|error| explained(error, passage.as_deref()));
-        self.note(request, began, &outcome);
-        outcome.map(|(_, answer)| answer)
-    }
-
     /// Tries until there is an answer worth returning; `finish` reads what the caller wants.
     fn attempts<T, F, R>(&self, request: &Request, wait: &Wait, finish: F) -> Result<T, Error>
     where
