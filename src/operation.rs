@@ -10,8 +10,10 @@ mod directory;
 mod fetch;
 pub mod keygen;
 mod live;
+mod plan;
 mod preflight;
 pub mod settings;
+mod steps;
 mod stores;
 mod tree;
 
@@ -22,7 +24,9 @@ pub use catalogue::{check, list, show};
 pub use cleanup::cleanup;
 pub use directory::from_directories;
 pub use fetch::fetch;
+pub use plan::plan;
 pub use preflight::pre_backup_check;
+pub use steps::step;
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;
