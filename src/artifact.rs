@@ -4,9 +4,10 @@
 //! section *Index* of `docs/format.md`.
 
 pub mod name;
+pub mod sums;
 pub mod tar;
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
@@ -95,4 +96,18 @@ pub trait EntrySink {
     /// # Errors
     /// When it cannot be stored.
     fn end(&mut self, zeros: u64) -> anyhow::Result<()>;
+}
+
+/// Gives one artifact as a tar. What reads the stores implements it, and what reads directories.
+pub trait TarSource {
+    /// Writes the whole tar; `each` sees every entry, once its content is written, with the
+    /// digest of that content (regular files only).
+    ///
+    /// # Errors
+    /// When it cannot be read whole, is not what it should be, or cannot be written.
+    fn write_tar(
+        &mut self,
+        to: &mut dyn Write,
+        each: &mut dyn FnMut(&tar::Entry, Option<Digest>),
+    ) -> anyhow::Result<()>;
 }
