@@ -100,8 +100,8 @@ pub trait EntrySink {
 
 /// Gives one artifact as a tar. What reads the stores implements it, and what reads directories.
 pub trait TarSource {
-    /// Writes the whole tar; `each` sees every entry, once its content is written, with the
-    /// digest of that content (regular files only).
+    /// Writes the whole tar; `each` sees every entry once, and for regular files the digest of
+    /// their content.
     ///
     /// # Errors
     /// When it cannot be read whole, is not what it should be, or cannot be written.

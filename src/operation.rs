@@ -11,6 +11,7 @@ mod fetch;
 pub mod keygen;
 mod live;
 mod preflight;
+mod restore;
 pub mod settings;
 mod stores;
 mod tree;
@@ -23,6 +24,7 @@ pub use cleanup::cleanup;
 pub use directory::from_directories;
 pub use fetch::fetch;
 pub use preflight::pre_backup_check;
+pub use restore::restore;
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

@@ -141,3 +141,13 @@ pub enum PlaceKind {
         name: String,
     },
 }
+
+impl PlaceKind {
+    /// How the artifact is called in bbr's layout.
+    pub fn file_name(&self) -> String {
+        match self {
+            Self::Instance { group, index, job } => format!("{group}-{index}-{job}.tar"),
+            Self::Custom { name } => format!("{name}.tar"),
+        }
+    }
+}

@@ -21,6 +21,8 @@ pub struct Saved {
     pub instances: BTreeSet<(String, String)>,
     /// Every artifact.
     pub artifacts: BTreeMap<PlaceKind, Size>,
+    /// Tars by name of which nothing is recorded, so that nobody can say whether they are whole.
+    pub unrecorded: BTreeMap<String, Size>,
 }
 
 /// How large an artifact is.
@@ -59,7 +61,7 @@ impl Run {
             if !wanted.contains(kind) {
                 monitor.info(&format!(
                     "{} is in the backup, but no restore script asks for it; it is left out",
-                    file_name(kind)
+                    kind.file_name()
                 ));
             }
         }
@@ -112,6 +114,19 @@ impl Run {
                 continue;
             }
             let job = &target.job(artifact.job).name;
+            match saved.unrecorded.get(&artifact.place.file_name) {
+                // Nothing is recorded, and nothing is in it.
+                Some(Size { files: 0, .. }) => continue,
+                Some(_) => {
+                    problems.push(format!(
+                        "{}, from which job {job} on {} restores, has no checksums in metadata, so nobody can say \
+                         whether it is whole; take another backup",
+                        artifact.place.file_name, artifact.instance
+                    ));
+                    continue;
+                }
+                None => {}
+            }
             problems.push(format!(
                 "job {job} on {} restores from {}, which is not in the backup; scale the target to what was backed \
                  up, or deploy the jobs that it had",
@@ -236,13 +251,5 @@ impl Run {
         report.wall = start.elapsed();
         Errors::check(errors)?;
         Ok(report)
-    }
-}
-
-/// How an artifact is called in bbr's layout.
-fn file_name(kind: &PlaceKind) -> String {
-    match kind {
-        PlaceKind::Instance { group, index, job } => format!("{group}-{index}-{job}.tar"),
-        PlaceKind::Custom { name } => format!("{name}.tar"),
     }
 }

@@ -238,6 +238,59 @@ impl Reader {
             .root(&self.chain, component, artifact, &self.keys.index)
     }
 
+    /// Names all entries with the digests of their contents, from the index alone.
+    ///
+    /// # Errors
+    /// When the index is missing or damaged.
+    pub fn entries(
+        &self,
+        root: &Root,
+        each: &mut dyn FnMut(&Entry, Option<Digest>),
+    ) -> Result<(), Error> {
+        for record in &root.files {
+            let (object, page) = self.file_page(record)?;
+            for line in &page.lines {
+                let (Some(head), Some(digest)) = (&line.head, line.sha256) else {
+                    continue;
+                };
+                let head = head_bytes(&object, head)?;
+                let entry = parse_head(&head)
+                    .map_err(|problem| Error::damaged(object.as_str(), problem))?;
+                each(&entry, Some(digest));
+            }
+        }
+        for record in &root.others {
+            let object = self
+                .fetcher
+                .foundation
+                .index(&self.chain, &record.page)
+                .to_string();
+            let plain =
+                self.fetcher
+                    .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
+            for line in parse_others(&object, &plain, record)? {
+                let head = head_bytes(&object, &line.head)?;
+                let entry = parse_head(&head)
+                    .map_err(|problem| Error::damaged(object.as_str(), problem))?;
+                each(&entry, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn file_page(&self, record: &PageRecord) -> Result<(String, FilePage), Error> {
+        let object = self
+            .fetcher
+            .foundation
+            .index(&self.chain, &record.page)
+            .to_string();
+        let plain = self
+            .fetcher
+            .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
+        let page = FilePage::parse(&object, &plain, record)?;
+        Ok((object, page))
+    }
+
     /// Gives all entries in their order.
     ///
     /// # Errors
@@ -253,16 +306,7 @@ impl Reader {
         let mut files = 0;
         let mut open: Option<OpenFile> = None;
         for record in &root.files {
-            let object = self
-                .fetcher
-                .foundation
-                .index(&self.chain, &record.page)
-                .to_string();
-            let plain =
-                self.fetcher
-                    .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
-            let page = FilePage::parse(&object, &plain, record)?;
-            drop(plain);
+            let (object, page) = self.file_page(record)?;
             let mut chunks = Chunks::of(&self.fetcher, &self.chain, &self.keys.data, &page);
             for line in &page.lines {
                 let mut file = match (open.take(), &line.head) {
