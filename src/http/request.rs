@@ -62,6 +62,16 @@ impl Request {
         .with("content-type", &Secret::new(content_type))
     }
 
+    /// PUT, which may be repeated.
+    pub fn put(url: Url, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            repeatable: true,
+            ..Self::new(Method::Put, url)
+        }
+        .with("content-type", &Secret::new(content_type))
+    }
+
     /// Any method, without a body. Credentials in the URL are dropped: they belong in a header.
     pub fn new(method: Method, mut url: Url) -> Self {
         // Fails only for URLs without a host, which are refused when sent.
@@ -75,6 +85,13 @@ impl Request {
             response_timeout: None,
             limit: None,
         }
+    }
+
+    /// Gives it a JSON document as its body.
+    #[must_use]
+    pub fn json(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.with("content-type", &Secret::new("application/json"))
     }
 
     /// Sets a header; an earlier one of that name goes.

@@ -15,6 +15,7 @@ import time
 import jobs
 import tree
 from instance import FoundationError
+from opsman_control import OpsVerbs
 
 
 class Control:
@@ -56,7 +57,7 @@ def ask(path, request):
     return answer
 
 
-class Verbs:
+class Verbs(OpsVerbs):
     def __init__(self, foundation):
         self.foundation = foundation
 

@@ -3,7 +3,7 @@
 
   foundation.py serve --spec FILE|- [--dir DIR]   one JSON line when everything answers; ends with its stdin
   foundation.py ctl SOCKET '{"do": ...}'          one control request
-  foundation.py spec NAME                         print a ready-made spec (S1, S2, X1, R1, tas)
+  foundation.py spec NAME                         print a ready-made spec (S1, S2, X1, R1, tas, ops)
 
 README.md beside this file says what the spec, the ready line and the control verbs are.
 """
@@ -33,6 +33,7 @@ import template  # noqa: E402
 from certificates import Authority  # noqa: E402
 from director import Director  # noqa: E402
 from instance import FoundationError, Instance  # noqa: E402
+from opsman import OpsManager  # noqa: E402
 from postgres import Postgres  # noqa: E402
 from socks import Jumpbox, Socks  # noqa: E402
 from spec import complete  # noqa: E402
@@ -45,7 +46,7 @@ class Foundation:
         self.spec, self.directory = spec, directory
         self.journal = f"{directory}/journal"
         self.instances, self.stores = {}, {}
-        self.director = self.uaa = self.postgres = self.socks = self.jumpbox = None
+        self.director = self.uaa = self.postgres = self.socks = self.jumpbox = self.opsman = None
         self.keys = {}
         open(self.journal, "w").close()
         os.chmod(self.journal, 0o666)
@@ -75,6 +76,9 @@ class Foundation:
             if given.get("auth") == "uaa":
                 self.uaa = Uaa(self.authority, given)
             self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa)
+        if self.spec.get("opsman") is not None:
+            self.opsman = OpsManager(self.authority, self.spec["opsman"], self)
+            self.opsman.set_up()
         if self.spec.get("socks"):
             self.socks = Socks()
         if self.spec.get("jumpbox"):
@@ -91,6 +95,9 @@ class Foundation:
                         self.instances[member["key"]] = Instance(member["key"], name, member, place, self.journal)
         for host in self.spec["hosts"]:
             self.instances[host["name"]] = Instance(host["name"], f"{host['name']}/0", host, place, self.journal)
+        if self.spec.get("opsman") is not None:
+            spec = {"login": "ubuntu", "key_type": "rsa", **self.spec["opsman"]["host"]}
+            self.instances["opsman"] = Instance("opsman", "opsman/0", spec, place, self.journal)
         if self.spec.get("jumpbox"):
             spec = {"login": "jumpbox", "sshd": {"forwarding": "yes"}, "key_type": "rsa",
                     **(self.spec["jumpbox"] if isinstance(self.spec["jumpbox"], dict) else {})}
@@ -135,7 +142,7 @@ class Foundation:
         return found[0]
 
     def service(self, name):
-        found = {"director": self.director, "uaa": self.uaa}.get(name)
+        found = {"director": self.director, "uaa": self.uaa, "opsman": self.opsman}.get(name)
         if found is None and name in self.stores:
             found = self.stores[name].proxy
         if found is None and name == "socks":
@@ -159,6 +166,8 @@ class Foundation:
                                          "username": host["login"], "private_key_file": self.keys[host["name"]],
                                          "host_public_key": self.instances[host["name"]].host_public_key}
                           for host in self.spec["hosts"]}
+        if self.opsman:
+            about["opsman"] = self.opsman.describe()
         about["stores"] = {name: store.describe() for name, store in self.stores.items()}
         if self.postgres:
             about["postgres"] = self.postgres.describe()
