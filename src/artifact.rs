@@ -3,6 +3,7 @@
 //! Knows tar, entries and digests; not where bytes come from or go. Governed by the
 //! section *Index* of `docs/format.md`.
 
+pub mod copy;
 pub mod name;
 pub mod sums;
 pub mod tar;
@@ -10,6 +11,8 @@ pub mod tar;
 use std::io::{Read, Write};
 
 use sha2::{Digest as _, Sha256};
+
+use self::tar::Entry;
 
 /// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +111,6 @@ pub trait TarSource {
     fn write_tar(
         &mut self,
         to: &mut dyn Write,
-        each: &mut dyn FnMut(&tar::Entry, Option<Digest>),
+        each: &mut dyn FnMut(&Entry, Option<Digest>),
     ) -> anyhow::Result<()>;
 }

@@ -4,13 +4,10 @@
 //! by the `tar` crate. GNU and POSIX (pax) forms are understood. Hostile streams are
 //! bounded: a head is at most [`HEAD_LIMIT`] bytes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use sha2::{Digest as _, Sha256};
-
-use super::Digest;
 use super::name::{is_safe, shown};
 
 /// Size of a tar block in bytes.
@@ -84,51 +81,6 @@ pub fn parse_head(head: &[u8]) -> Result<Entry, String> {
         return Err(format!("has the forbidden entry name `{name}`"));
     }
     Ok(entry)
-}
-
-/// Copies a tar byte for byte; `each` sees every entry, after its content, with the digest of
-/// that content, and may say what is wrong with it.
-///
-/// # Errors
-/// When it is no tar to its end, cannot be read or written, or `each` found something wrong.
-pub fn copy_tar(
-    from: impl Read,
-    to: &mut dyn Write,
-    each: &mut dyn FnMut(&Entry, Option<Digest>) -> Result<(), String>,
-) -> io::Result<()> {
-    let mut reader = TarReader::new(Tee { from, to });
-    let mut buffer = vec![0; 256 * 1024];
-    while let Ok(entry) = reader.next_entry()? {
-        let mut digest = None;
-        if entry.kind == EntryKind::File {
-            let mut hash = Sha256::new();
-            let mut content = reader.content();
-            loop {
-                match content.read(&mut buffer)? {
-                    0 => break,
-                    read => hash.update(&buffer[..read]),
-                }
-            }
-            digest = Some(Digest(hash.finalize().into()));
-        }
-        each(&entry, digest)
-            .map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))?;
-    }
-    Ok(())
-}
-
-/// Writes what it reads.
-struct Tee<'a, R> {
-    from: R,
-    to: &'a mut dyn Write,
-}
-
-impl<R: Read> Read for Tee<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(buffer)?;
-        self.to.write_all(&buffer[..read])?;
-        Ok(read)
-    }
 }
 
 /// A tar stream.

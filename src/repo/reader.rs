@@ -3,6 +3,8 @@
 //! Everything is checked before it is used: each object against its name, each chunk and
 //! file against its digest. Chunks are fetched and opened ahead, a bounded number at once.
 
+mod listing;
+
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
@@ -236,46 +238,6 @@ impl Reader {
     ) -> Result<Root, Error> {
         self.fetcher
             .root(&self.chain, component, artifact, &self.keys.index)
-    }
-
-    /// Names all entries with the digests of their contents, from the index alone.
-    ///
-    /// # Errors
-    /// When the index is missing or damaged.
-    pub fn entries(
-        &self,
-        root: &Root,
-        each: &mut dyn FnMut(&Entry, Option<Digest>),
-    ) -> Result<(), Error> {
-        for record in &root.files {
-            let (object, page) = self.file_page(record)?;
-            for line in &page.lines {
-                let (Some(head), Some(digest)) = (&line.head, line.sha256) else {
-                    continue;
-                };
-                let head = head_bytes(&object, head)?;
-                let entry = parse_head(&head)
-                    .map_err(|problem| Error::damaged(object.as_str(), problem))?;
-                each(&entry, Some(digest));
-            }
-        }
-        for record in &root.others {
-            let object = self
-                .fetcher
-                .foundation
-                .index(&self.chain, &record.page)
-                .to_string();
-            let plain =
-                self.fetcher
-                    .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
-            for line in parse_others(&object, &plain, record)? {
-                let head = head_bytes(&object, &line.head)?;
-                let entry = parse_head(&head)
-                    .map_err(|problem| Error::damaged(object.as_str(), problem))?;
-                each(&entry, None);
-            }
-        }
-        Ok(())
     }
 
     fn file_page(&self, record: &PageRecord) -> Result<(String, FilePage), Error> {

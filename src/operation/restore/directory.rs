@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::source::{Source, validate};
+use crate::artifact::copy;
 use crate::artifact::name::{is_safe, shown};
-use crate::artifact::tar::{Entry, EntryKind, copy_tar};
+use crate::artifact::tar::{Entry, EntryKind};
 use crate::artifact::{Digest, TarSource};
 use crate::bbr;
 use crate::bbr::artifact_metadata::Recorded;
@@ -104,7 +105,7 @@ fn walk(
     each: &mut dyn FnMut(&Entry, Option<Digest>),
 ) -> Result<()> {
     let file = BufReader::with_capacity(BUFFER, File::open(path)?);
-    copy_tar(file, to, &mut |entry, digest| {
+    copy::copy(file, to, &mut |entry, digest| {
         if !is_safe(&entry.name) {
             return Err(format!(
                 "its entry `{}` does not lie below `./`",
