@@ -32,6 +32,7 @@ import sandbox  # noqa: E402
 import template  # noqa: E402
 from certificates import Authority  # noqa: E402
 from director import Director  # noqa: E402
+from iaas import Iaas, keep_store  # noqa: E402
 from instance import FoundationError, Instance  # noqa: E402
 from postgres import Postgres  # noqa: E402
 from socks import Jumpbox, Socks  # noqa: E402
@@ -47,6 +48,9 @@ class Foundation:
         self.instances, self.stores = {}, {}
         self.director = self.uaa = self.postgres = self.socks = self.jumpbox = None
         self.keys = {}
+        self.iaas = Iaas(spec["iaas"], control.ask)
+        self.iaas.make_machine = self.make_machine
+        self.made = 0
         open(self.journal, "w").close()
         os.chmod(self.journal, 0o666)
 
@@ -74,7 +78,8 @@ class Foundation:
         if given is not None:
             if given.get("auth") == "uaa":
                 self.uaa = Uaa(self.authority, given)
-            self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa)
+            self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa,
+                                     self.iaas, self.director_host())
         if self.spec.get("socks"):
             self.socks = Socks()
         if self.spec.get("jumpbox"):
@@ -95,6 +100,29 @@ class Foundation:
             spec = {"login": "jumpbox", "sshd": {"forwarding": "yes"}, "key_type": "rsa",
                     **(self.spec["jumpbox"] if isinstance(self.spec["jumpbox"], dict) else {})}
             self.instances["jumpbox"] = Instance("jumpbox", "jumpbox/0", spec, place, self.journal)
+
+    def director_host(self):
+        """The machine that the director runs on, where the spec has one."""
+        found = [host["name"] for host in self.spec["hosts"] if host.get("director")]
+        return self.instances[found[0]] if found else None
+
+    def make_machine(self, key, name, spec, store=None):
+        """One more machine while the foundation runs; `store` is what its persistent disk holds."""
+        self.made += 1
+        instance = Instance(key, name, spec, f"{self.directory}/made/{self.made}", self.journal)
+        instance.prepare(f"{self.directory}/etc")
+        keep_store(store, instance)
+        for attempt in range(3):
+            try:
+                instance.boot()
+                break
+            except FoundationError:
+                if attempt == 2:
+                    raise
+        if self.postgres:
+            self.postgres.tell([instance])
+        self.instances[key] = instance
+        return instance
 
     def boot(self, instance):
         instance.prepare(f"{self.directory}/etc")
@@ -171,7 +199,7 @@ class Foundation:
         return about
 
     def end(self):
-        for instance in self.instances.values():
+        for instance in list(self.instances.values()):
             instance.end()
 
 

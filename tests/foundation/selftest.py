@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves the foundation: with OpenSSH's client, with plain HTTP, and with the real bbr where there is one
-($BBR, target/tools/bin/bbr or PATH; without it those checks are skipped). Last line: `N passed, N failed`.
+"""Proves the foundation: with OpenSSH's client, with plain HTTP, and with the real bbr and bosh where
+they are ($BBR and $BOSH, target/tools/bin or PATH; without one its checks are skipped). Last line: `N passed, N failed`.
 
   selftest.py [part of a check's name…]
 """
@@ -17,35 +17,38 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import selftest_bbr  # noqa: E402
+import selftest_bosh  # noqa: E402
 import selftest_parts  # noqa: E402
 from running import Running  # noqa: E402
 
 
-def bbr_program():
-    built = os.path.normpath(f"{HERE}/../../target/tools/bin/bbr")
-    return os.environ.get("BBR") or (built if os.path.exists(built) else shutil.which("bbr"))
+def program_of(name):
+    built = os.path.normpath(f"{HERE}/../../target/tools/bin/{name}")
+    return os.environ.get(name.upper()) or (built if os.path.exists(built) else shutil.which(name))
 
 
 def main():
     passed, failed, skipped = 0, 0, 0
-    program = bbr_program()
-    if program:
-        version = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout.strip()
-        print(f"bbr: {program} ({version})")
-    else:
-        print("bbr: none found, its checks are skipped (name one in $BBR)")
-    checks = [(one, False) for one in selftest_parts.CHECKS] + [(one, True) for one in selftest_bbr.CHECKS]
-    for check, needs_bbr in checks:
+    programs = {name: program_of(name) for name in ("bbr", "bosh")}
+    for name, program in programs.items():
+        if program:
+            version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+            print(f"{name}: {program} ({version})")
+        else:
+            print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
+    checks = [(one, None) for one in selftest_parts.CHECKS] + [(one, "bbr") for one in selftest_bbr.CHECKS] + \
+        [(one, "bosh") for one in selftest_bosh.CHECKS]
+    for check, needed in checks:
         name = check.__name__
         if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
             continue
-        if needs_bbr and not program:
+        if needed and not programs[needed]:
             skipped += 1
             continue
         began = time.monotonic()
         work = tempfile.mkdtemp(prefix="selftest-")
         try:
-            check(*([program, work] if needs_bbr else [work]))
+            check(*([programs[needed], work] if needed else [work]))
             passed += 1
             print(f"ok      {name} ({time.monotonic() - began:.1f} s)", flush=True)
         except Exception:  # noqa: BLE001 - a failed check is a result

@@ -8,16 +8,18 @@ import copy
 import fixtures
 from instance import FoundationError
 
-TOP = {"fixture", "tas", "director", "deployments", "hosts", "stores", "postgres", "socks", "jumpbox", "artifact"}
-DEPLOYMENT = {"name", "manifest", "manifest_version", "groups"}
-GROUP = {"name", "instances", "jobs", "properties"}
+TOP = {"fixture", "tas", "director", "deployments", "hosts", "stores", "postgres", "socks", "jumpbox", "artifact",
+       "iaas"}
+DEPLOYMENT = {"name", "manifest", "manifest_version", "groups", "teams", "variables"}
+GROUP = {"name", "instances", "jobs", "properties", "persistent_disk", "lifecycle"}
 INSTANCE = {"jobs", "files", "sshd", "host_key", "windows", "port"}
 MEMBER = INSTANCE | {"id", "index", "bootstrap", "vm", "vm_without", "ssh", "ssh_without", "no_vm",
                      "unresponsive_agent", "absent"}
-HOST = INSTANCE | {"name", "login", "key_type"}
-JOB = {"release", "properties", "scripts", "files", "linked", "addon"}
+HOST = INSTANCE | {"name", "login", "key_type", "director", "private_key"}
+JOB = {"release", "properties", "scripts", "files", "linked", "addon", "errand"}
 DIRECTOR = {"auth", "username", "password", "client", "secret", "token_type", "token_seconds", "token_uses", "prefix",
-            "uaa_url", "tasks", "port"}
+            "uaa_url", "tasks", "port", "lock_seconds", "checkpoint_seconds", "empty"}
+IAAS = {"shared", "agents", "cannot_tell"}
 STORE = {"name", "buckets", "tls", "region", "users", "object_lock"}
 
 
@@ -40,6 +42,7 @@ def complete(given):
         spec.setdefault("director", {})
     if spec.get("director") is not None:
         check(spec["director"], DIRECTOR, "director")
+    check(spec.setdefault("iaas", {}), IAAS, "iaas")
     spec["stores"] = [{"name": store} if isinstance(store, str) else store for store in spec.get("stores", [])]
     for store in spec["stores"]:
         check(store, STORE, "store")
@@ -57,6 +60,8 @@ def complete_group(deployment, group):
         member.setdefault("id", f"{group['name']}-{index}")
         member.setdefault("index", index)
         member.setdefault("bootstrap", index == 0)
+        if group.get("lifecycle") == "errand":  # it has a VM only while it runs
+            member["absent"] = True
         member["key"] = f"{deployment}/{group['name']}/{member['id']}"
         member["jobs"] = merge(group["jobs"], member.get("jobs", {}))
         check_jobs(member["jobs"])
