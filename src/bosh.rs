@@ -13,6 +13,10 @@ mod auth;
 mod cleanup;
 mod error;
 mod parallel;
+mod repair;
+#[cfg(test)]
+mod repair_tests;
+mod state;
 mod target;
 mod task;
 #[cfg(test)]
@@ -27,6 +31,8 @@ pub use access::{Access, Host, SshAccess, UserName, user_name};
 pub use address::Address;
 pub use cleanup::cleanup_leftovers;
 pub use error::{Error, Failures};
+pub use repair::{ErrandEnd, Offer, Problem, ProblemKind};
+pub use state::{Config, Instance, Lock, OrphanedDisk, Process, Stemcell, TaskLine, User};
 pub use types::{Deployment, Info, NameVersion, SshHost, SshTarget, Vm};
 
 use crate::http::{self, Client, Request, Response, Url, Wait};
@@ -184,11 +190,7 @@ impl Director {
         url.set_query(Some("format=full"));
         let what = format!("the VMs of `{deployment}`");
         let result = self.task(Request::get(url), &what, Some(deployment), wait)?;
-        let lines = result.split(|byte| *byte == b'\n');
-        lines
-            .filter(|line| !line.trim_ascii().is_empty())
-            .map(|line| self.json(line, &what))
-            .collect()
+        self.lines(&result, &what)
     }
 
     /// Creates a user with that key on a group's instances, or on one of them.
@@ -262,6 +264,16 @@ impl Director {
         wait: &Wait,
     ) -> Result<Response, Error> {
         let response = self.authorized(&request, wait)?;
+        self.judged(&request, response, what, deployment)
+    }
+
+    fn judged(
+        &self,
+        request: &Request,
+        response: Response,
+        what: &str,
+        deployment: Option<&str>,
+    ) -> Result<Response, Error> {
         match response.status {
             200 | 201 | 204 | 206 | 302 => Ok(response),
             401 | 403 => Err(Error::Denied {
@@ -308,6 +320,19 @@ impl Director {
             reason: where_wrong(&error),
             body: excerpt(&self.mask, &String::from_utf8_lossy(body)),
         })
+    }
+
+    /// One JSON document a line.
+    fn lines<T: serde::de::DeserializeOwned>(
+        &self,
+        text: &[u8],
+        what: &str,
+    ) -> Result<Vec<T>, Error> {
+        let lines = text.split(|byte| *byte == b'\n');
+        lines
+            .filter(|line| !line.trim_ascii().is_empty())
+            .map(|line| self.json(line, what))
+            .collect()
     }
 
     fn excerpt(&self, response: &Response) -> String {

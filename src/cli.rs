@@ -3,27 +3,29 @@
 //!
 //! Secrets never come as flags: a process list shows those. The only place with clap.
 
+mod arguments;
 mod backup;
 mod cleanup;
 mod fetch;
 mod keygen;
 mod list;
 mod pre_backup_check;
+mod restore;
 mod show;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, Parser, Subcommand};
-use serde_json::{Map, Value};
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::Value;
 
+use self::arguments::{Arguments, Command, asked, door};
 use crate::clock::SystemClock;
 use crate::config::environment::Environment;
-use crate::config::{self, Configuration, Door, Invalid, Layer, Layers, document};
+use crate::config::{self, Configuration, Invalid, Layer, Layers, document};
 use crate::monitor::Monitor;
 use crate::operation;
 use crate::operation::settings::{Settings, is_backup_id};
@@ -32,124 +34,6 @@ use crate::report::console::{Console, Look, PACE};
 use crate::report::failure;
 use crate::secret::Mask;
 use crate::shutdown::Shutdown;
-
-macro_rules! help {
-    ($example:literal) => {
-        concat!(
-            "Example:\n",
-            $example,
-            "\n\nExit codes: 0 done; 1 failed; 2 bad usage; 3 finished, problems found;\n",
-            "4 a human is needed (jobs may still be locked: run `lifeboat cleanup`)."
-        )
-    };
-}
-
-/// Encrypted streaming backups of Tanzu Operations Manager foundations.
-///
-/// The configuration has the same keys as the Concourse resource (source and params in one
-/// map) and comes from --config FILE, or from the environment: LIFEBOAT_CONFIG is such a
-/// document, LIFEBOAT_KEY (say LIFEBOAT_WORKER_IDENTITY, LIFEBOAT_BOSH_CLIENT_SECRET) gives
-/// one key. README.md explains every key.
-#[derive(Debug, Parser)]
-#[command(
-    name = "lifeboat",
-    version,
-    arg_required_else_help = false,
-    after_help = help!("  lifeboat --config prod.yml backup director tas\n  lifeboat --config prod.yml list")
-)]
-struct Arguments {
-    /// Reads the configuration from FILE (YAML or JSON) in place of LIFEBOAT_CONFIG.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-
-    /// Shows requests, remote commands and other details.
-    #[arg(long, global = true)]
-    debug: bool,
-
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Makes a worker identity and a recovery key, and prints the recovery sheet.
-    ///
-    /// Nothing is ever overwritten. Without --out-dir the keys are printed.
-    #[command(after_help = help!("  lifeboat keygen --out-dir keys\n  # keys/worker_identity   -> the pipeline's secrets\n  # keys/recovery_identity -> a safe, with recovery-sheet.txt; not the pipeline"))]
-    Keygen {
-        /// Writes the keys into this directory, readable by you alone.
-        #[arg(long, value_name = "DIR")]
-        out_dir: Option<PathBuf>,
-    },
-    /// Backs up components, or stores a directory as one.
-    #[command(after_help = help!("  lifeboat --config prod.yml backup director tas\n  lifeboat --config prod.yml backup --from bbr-artifact deployment/redis"))]
-    Backup {
-        /// director, tas or deployment/NAME; without any those of `backup` in the configuration.
-        #[arg(value_name = "COMPONENT")]
-        components: Vec<String>,
-        /// Stores this directory (bbr's or any other) in place of a live backup.
-        #[arg(long, value_name = "DIR")]
-        from: Option<String>,
-    },
-    /// Finds out whether components could be backed up now. Locks nothing.
-    #[command(after_help = help!("  lifeboat --config prod.yml pre-backup-check director tas"))]
-    PreBackupCheck {
-        /// As for backup.
-        #[arg(value_name = "COMPONENT")]
-        components: Vec<String>,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Unlocks and cleans what a failed or aborted run left behind. Safe to repeat.
-    #[command(after_help = help!("  lifeboat --config prod.yml cleanup director tas"))]
-    Cleanup {
-        /// As for backup; without any those of `cleanup`, else of `backup` in the configuration.
-        #[arg(value_name = "COMPONENT")]
-        components: Vec<String>,
-        /// Also where nothing seems to be left, as bbr's cleanup does.
-        #[arg(long)]
-        force: bool,
-    },
-    /// Lists all backups, oldest first.
-    #[command(after_help = help!("  lifeboat --config prod.yml list --json | jq -r '.backups[-1].id'"))]
-    List {
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Shows one backup.
-    #[command(after_help = help!("  lifeboat --config prod.yml show latest"))]
-    Show {
-        /// 20261122T010203Z-7f3a09bc, or `latest`.
-        #[arg(value_name = "ID")]
-        id: String,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Fetches, decrypts and verifies a backup into a directory, in bbr's own layout.
-    ///
-    /// Needs `recovery_identity` in the configuration.
-    #[command(after_help = help!("  LIFEBOAT_RECOVERY_IDENTITY=\"$(cat recovery_identity)\" \\\n    lifeboat --config prod.yml fetch latest restored --component tas\n  bbr deployment -d cf-1a2b restore --artifact-path restored/tas"))]
-    Fetch {
-        /// 20261122T010203Z-7f3a09bc, or `latest`.
-        #[arg(value_name = "ID")]
-        id: String,
-        /// An empty directory, or one to be made.
-        #[arg(value_name = "DIR")]
-        into: PathBuf,
-        /// Only this component; may be repeated.
-        #[arg(long = "component", value_name = "COMPONENT")]
-        components: Vec<String>,
-        /// Only artifacts whose file names match, with * and ?; may be repeated.
-        #[arg(long = "artifact", value_name = "GLOB")]
-        artifacts: Vec<String>,
-    },
-    /// Prints the release and the format it writes.
-    #[command(after_help = help!("  lifeboat version"))]
-    Version,
-}
 
 /// The edges of the process.
 pub struct Edges<'a> {
@@ -292,53 +176,6 @@ impl Setup {
     }
 }
 
-fn door(command: &Command) -> Option<Door> {
-    match command {
-        Command::Keygen { .. } | Command::Version => None,
-        Command::Backup { .. } => Some(Door::Backup),
-        Command::PreBackupCheck { .. } => Some(Door::Precheck),
-        Command::Cleanup { .. } => Some(Door::Cleanup),
-        Command::List { .. } | Command::Show { .. } => Some(Door::Read),
-        Command::Fetch { .. } => Some(Door::Fetch),
-    }
-}
-
-/// What the arguments say, in the configuration's own keys.
-fn asked(command: &Command) -> Map<String, Value> {
-    let mut keys = Map::new();
-    let mut list = |key: &str, items: &[String]| {
-        if !items.is_empty() {
-            keys.insert(key.to_owned(), items.into());
-        }
-    };
-    match command {
-        Command::Backup { components, from } => {
-            list("backup", components);
-            if let Some(from) = from {
-                keys.insert("from".to_owned(), from.as_str().into());
-            }
-        }
-        Command::PreBackupCheck { components, .. } => list("backup", components),
-        Command::Cleanup { components, force } => {
-            list("cleanup", components);
-            if *force {
-                keys.insert("force".to_owned(), true.into());
-            }
-        }
-        Command::Fetch {
-            components,
-            artifacts,
-            ..
-        } => {
-            list("components", components);
-            list("artifacts", artifacts);
-        }
-        Command::Keygen { .. } | Command::List { .. } | Command::Show { .. } | Command::Version => {
-        }
-    }
-    keys
-}
-
 fn dispatch(
     command: Command,
     configuration: Option<Configuration>,
@@ -362,7 +199,10 @@ fn dispatch(
         Command::PreBackupCheck { json, .. } => {
             pre_backup_check::run(context, &configuration, json, stdout)
         }
-        Command::Cleanup { .. } => cleanup::run(context, &configuration, stdout),
+        Command::Cleanup { .. } | Command::RestoreCleanup { .. } => {
+            cleanup::run(context, &configuration, stdout)
+        }
+        Command::Restore { json, .. } => restore::run(context, &configuration, json, stdout),
         Command::List { json } => list::run(context, settings, json, stdout),
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),

@@ -92,6 +92,9 @@ pub fn resolve(
     if matches!(door, Door::Put { .. }) {
         layers.only_last(&["backup", "from", "cleanup"]);
     }
+    if matches!(door, Door::Restore(_) | Door::RestorePlan) {
+        layers.only_last(&["id", "id_file", "from"]);
+    }
     resolve_layers(&layers, door, environment).map_err(|fault| layers.locate(fault))
 }
 
@@ -172,6 +175,7 @@ mod tests {
         let cleanup = Action::Cleanup {
             components: vec![crate::operation::settings::Component::Director],
             force: false,
+            direction: crate::bbr::Direction::Backup,
         };
         let source = json!({"backup": ["director"]});
         let params = json!({"cleanup": ["director"]});

@@ -124,6 +124,18 @@ pub enum Error {
         /// The limit.
         seconds: u64,
     },
+    /// An errand ended otherwise than well.
+    #[error(
+        "{what} ended with status {status}: {said}; see `bosh task --debug` and mend the cause"
+    )]
+    Errand {
+        /// Which.
+        what: String,
+        /// Its exit status.
+        status: i64,
+        /// The end of what it said, masked.
+        said: String,
+    },
     /// What the Director says about a deployment's instances does not fit together.
     #[error("{0}")]
     Instances(String),

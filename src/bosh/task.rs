@@ -34,22 +34,42 @@ impl Director {
         deployment: Option<&str>,
         wait: &Wait,
     ) -> Result<Vec<u8>, Error> {
-        let response = self.call(request, what, deployment, wait)?;
-        self.awaited(response, what, wait).map_err(Error::of_begun)
+        self.task_within(request, what, deployment, self.task_timeout, wait)
     }
 
-    fn awaited(&self, response: Response, what: &str, wait: &Wait) -> Result<Vec<u8>, Error> {
+    /// The same with another limit than the usual one.
+    pub(super) fn task_within(
+        &self,
+        request: Request,
+        what: &str,
+        deployment: Option<&str>,
+        limit: Duration,
+        wait: &Wait,
+    ) -> Result<Vec<u8>, Error> {
+        let response = self.call(request, what, deployment, wait)?;
+        self.awaited(response, what, limit, wait)
+            .map_err(Error::of_begun)
+    }
+
+    /// The result of the task to which an answer leads.
+    pub(super) fn awaited(
+        &self,
+        response: Response,
+        what: &str,
+        limit: Duration,
+        wait: &Wait,
+    ) -> Result<Vec<u8>, Error> {
         let response = self.followed(response, what, wait)?;
         let mut task: Task = self.json(&response.body, what)?;
         let began = Instant::now();
         let mut pause = FIRST_PAUSE.min(self.poll_interval);
         while ["queued", "processing", "cancelling"].contains(&task.state.as_str()) {
-            if began.elapsed() >= self.task_timeout {
+            if began.elapsed() >= limit {
                 return Err(Error::TaskTimeout {
                     id: task.id,
                     what: what.to_owned(),
                     state: task.state,
-                    seconds: self.task_timeout.as_secs(),
+                    seconds: limit.as_secs(),
                 });
             }
             wait.pause(pause)?;

@@ -153,7 +153,8 @@ impl SshHost {
     }
 }
 
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// What is null or absent counts as empty.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -1,4 +1,4 @@
-//! `lifeboat cleanup`.
+//! `lifeboat cleanup` and `lifeboat restore-cleanup`.
 
 use std::io::Write;
 
@@ -15,9 +15,15 @@ pub(super) fn run(
     configuration: &Configuration,
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
-    let Action::Cleanup { components, force } = &configuration.action else {
+    let Action::Cleanup {
+        components,
+        force,
+        direction,
+    } = &configuration.action
+    else {
         bail!("there is nothing to clean");
     };
-    let cleanup = operation::cleanup(context, &configuration.settings, components, *force)?;
+    let settings = &configuration.settings;
+    let cleanup = operation::cleanup(context, settings, components, *force, *direction)?;
     print(stdout, &text::cleanup(&cleanup))
 }

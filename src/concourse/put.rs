@@ -16,13 +16,21 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         Action::FromDirectories(directories) => {
             operation::from_directories(context, settings, directories)?
         }
-        Action::Cleanup { components, force } => {
-            let cleanup = operation::cleanup(context, settings, components, *force)?;
+        Action::Cleanup {
+            components,
+            force,
+            direction,
+        } => {
+            let cleanup = operation::cleanup(context, settings, components, *force, *direction)?;
             context.monitor.info(text::cleanup(&cleanup).trim_end());
             return Ok(after_cleanup(context, configuration));
         }
-        Action::Read | Action::Fetch(_) | Action::Precheck(_) => {
-            bail!("a put neither reads nor checks")
+        Action::Read
+        | Action::Fetch(_)
+        | Action::Precheck(_)
+        | Action::RestorePlan(_)
+        | Action::Restore(_) => {
+            bail!("a put neither reads nor checks nor restores")
         }
     };
     context.monitor.info(text::backup(&backup).trim_end());

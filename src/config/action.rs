@@ -5,7 +5,10 @@ use std::path::{Component as Step, Path, PathBuf};
 use super::Fault;
 use super::leaf::{Names, Text};
 use super::model::Model;
-use crate::operation::settings::{Component, Selection};
+use crate::bbr::Direction;
+use crate::operation::settings::{
+    Component, Origin, Restoration, Selection, Step as RestoreStep, is_backup_id,
+};
 
 /// Where a configuration came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,12 @@ pub enum Door {
     Cleanup,
     /// The command `fetch`.
     Fetch,
+    /// The command `restore plan`.
+    RestorePlan,
+    /// The command `restore` with a step.
+    Restore(RestoreStep),
+    /// The command `restore-cleanup`.
+    RestoreCleanup,
 }
 
 /// What is asked.
@@ -48,7 +57,13 @@ pub enum Action {
         components: Vec<Component>,
         /// Also where nothing seems to be left.
         force: bool,
+        /// Of which kind of run.
+        direction: Direction,
     },
+    /// What a restore would do.
+    RestorePlan(Origin),
+    /// One step of a restore.
+    Restore(Restoration),
 }
 
 impl Action {
@@ -58,7 +73,8 @@ impl Action {
             Self::Backup(components)
             | Self::Precheck(components)
             | Self::Cleanup { components, .. } => components,
-            Self::Read | Self::Fetch(_) | Self::FromDirectories(_) => &[],
+            Self::Restore(restoration) => &restoration.components,
+            Self::Read | Self::Fetch(_) | Self::FromDirectories(_) | Self::RestorePlan(_) => &[],
         }
     }
 
@@ -69,12 +85,20 @@ impl Action {
 
     /// Whether it opens what is sealed.
     pub(super) fn reads_contents(&self) -> bool {
-        matches!(self, Self::Fetch(_))
+        match self {
+            Self::Fetch(_) | Self::RestorePlan(_) => true,
+            Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
+            _ => false,
+        }
     }
 
     /// Whether it can do without any store.
     pub(super) fn needs_stores(&self) -> bool {
-        !matches!(self, Self::Cleanup { .. } | Self::Precheck(_))
+        match self {
+            Self::Cleanup { .. } | Self::Precheck(_) => false,
+            Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
+            _ => true,
+        }
     }
 }
 
@@ -104,8 +128,81 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
             } else {
                 "backup"
             };
-            cleanup(model, key)
+            cleanup(model, key, Direction::Backup)
         }
+        Door::RestoreCleanup => {
+            let key = if model.cleanup.is_some() {
+                "cleanup"
+            } else {
+                "backup"
+            };
+            cleanup(model, key, Direction::Restore)
+        }
+        Door::RestorePlan => origin(model, None).map(Action::RestorePlan),
+        Door::Restore(step) => restoration(model, step),
+    }
+}
+
+/// A restore overwrites: that this foundation is meant must be said each time.
+fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
+    let Some(Text(named)) = &model.confirm_target else {
+        return Err(Fault::not_asked(
+            "confirm_target",
+            "; a restore overwrites what the target holds, so name the foundation once more",
+        ));
+    };
+    if model.foundation.as_ref().map(|Text(name)| name) != Some(named) {
+        return Err(Fault::new(
+            "confirm_target",
+            "is not the name that `foundation` has; nothing was touched",
+        ));
+    }
+    Ok(Action::Restore(Restoration {
+        components: step.component().into_iter().collect(),
+        origin: origin(model, Some(step))?,
+        step: step.clone(),
+    }))
+}
+
+/// Which backup, or which directory.
+fn origin(model: &Model, step: Option<&RestoreStep>) -> Result<Origin, Fault> {
+    let given = [
+        ("id", &model.id),
+        ("id_file", &model.id_file),
+        ("from", &model.from),
+    ];
+    let mut given = given
+        .into_iter()
+        .filter_map(|(key, text)| text.as_ref().map(|Text(text)| (key, text)));
+    let Some((key, text)) = given.next() else {
+        return Err(Fault::not_asked(
+            "id",
+            "; name the backup (`latest`, or an id as `lifeboat list` shows it), or give `id_file` or `from`",
+        ));
+    };
+    if let Some((other, _)) = given.next() {
+        return Err(Fault::new(
+            other,
+            format!("stands beside `{key}`; give one"),
+        ));
+    }
+    match key {
+        "id" if text == "latest" => Ok(Origin::Latest),
+        "id" if is_backup_id(text) => Ok(Origin::Backup(text.clone())),
+        "id" => Err(Fault::new(
+            "id",
+            "is not a backup's id (such as 20261122T010203Z-7f3a09bc) and not `latest`",
+        )),
+        "id_file" => Ok(Origin::File(PathBuf::from(text))),
+        _ => match step {
+            Some(RestoreStep::Director | RestoreStep::Tas | RestoreStep::Deployment(_)) => {
+                Ok(Origin::Directory(PathBuf::from(text)))
+            }
+            _ => Err(Fault::new(
+                "from",
+                "holds one artifact directory: it serves the steps director, tas and deployment/NAME",
+            )),
+        },
     }
 }
 
@@ -115,7 +212,7 @@ fn put(model: &Model, inputs: &Path) -> Result<Action, Fault> {
             "cleanup",
             "stands beside `backup` or `from`; a put does one thing",
         )),
-        (_, None, Some(_)) => cleanup(model, "cleanup"),
+        (_, None, Some(_)) => cleanup(model, "cleanup", Direction::Backup),
         (_, Some(_), None) => from(model, inputs, true),
         (Some(_), None, None) => backed_up(model).map(Action::Backup),
         (None, None, None) => Err(Fault::not_asked(
@@ -125,7 +222,7 @@ fn put(model: &Model, inputs: &Path) -> Result<Action, Fault> {
     }
 }
 
-fn cleanup(model: &Model, key: &str) -> Result<Action, Fault> {
+fn cleanup(model: &Model, key: &str, direction: Direction) -> Result<Action, Fault> {
     let names = if key == "cleanup" {
         &model.cleanup
     } else {
@@ -134,6 +231,7 @@ fn cleanup(model: &Model, key: &str) -> Result<Action, Fault> {
     Ok(Action::Cleanup {
         components: live(key, names.as_ref())?,
         force: model.force.is_some_and(|flag| flag.0),
+        direction,
     })
 }
 

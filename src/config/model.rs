@@ -34,6 +34,9 @@ pub(crate) struct Model {
     pub(crate) download: Option<Flag>,
     pub(crate) components: Option<Names>,
     pub(crate) artifacts: Option<Names>,
+    pub(crate) id: Option<Text>,
+    pub(crate) id_file: Option<Text>,
+    pub(crate) confirm_target: Option<Text>,
     #[serde(rename = "prune")]
     _prune: Option<Later>,
     #[serde(rename = "retention")]

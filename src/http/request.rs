@@ -62,6 +62,16 @@ impl Request {
         .with("content-type", &Secret::new(content_type))
     }
 
+    /// PUT, which may be repeated.
+    pub fn put(url: Url, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            repeatable: true,
+            ..Self::new(Method::Put, url)
+        }
+        .with("content-type", &Secret::new(content_type))
+    }
+
     /// Any method, without a body. Credentials in the URL are dropped: they belong in a header.
     pub fn new(method: Method, mut url: Url) -> Self {
         // Fails only for URLs without a host, which are refused when sent.

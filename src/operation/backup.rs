@@ -72,7 +72,7 @@ pub fn backup(
             backup.copies.join(", ")
         ),
         may_be_locked: problems.may_be_locked,
-        mend: Some(mend(components)),
+        mend: Some(mend(components, bbr::Direction::Backup)),
     }
     .into())
 }
@@ -90,7 +90,7 @@ fn uncommitted(error: Error, problems: Problems, components: &[Component]) -> Fa
             _ => String::new(),
         },
         may_be_locked: problems.may_be_locked,
-        mend: (!clean).then(|| mend(components)),
+        mend: (!clean).then(|| mend(components, bbr::Direction::Backup)),
     }
 }
 
@@ -386,7 +386,11 @@ pub(super) fn component_name(component: &Component) -> Result<ComponentName> {
 }
 
 /// The command that mends what a run left.
-pub(super) fn mend(components: &[Component]) -> String {
+pub(super) fn mend(components: &[Component], direction: bbr::Direction) -> String {
     let names: Vec<_> = components.iter().map(ToString::to_string).collect();
-    format!("lifeboat cleanup {}", names.join(" "))
+    let command = match direction {
+        bbr::Direction::Backup => "cleanup",
+        bbr::Direction::Restore => "restore-cleanup",
+    };
+    format!("lifeboat {command} {}", names.join(" "))
 }

@@ -1,4 +1,4 @@
-//! Mending what an earlier run left: bbr's `backup-cleanup`, which acts only where something is left.
+//! Mending what an earlier run left: bbr's `backup-cleanup` and `restore-cleanup`, which act only where something is left.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,7 @@ pub fn cleanup(
     settings: &Settings,
     components: &[Component],
     force: bool,
+    direction: bbr::Direction,
 ) -> Result<report::Cleanup> {
     let foundation = backup::open_foundation(context, settings);
     let mut done = report::Cleanup::default();
@@ -35,6 +36,7 @@ pub fn cleanup(
             foundation: &foundation,
             plan,
             force,
+            direction,
             done: Vec::new(),
             errors: Vec::new(),
             may_be_locked: Vec::new(),
@@ -67,7 +69,7 @@ pub fn cleanup(
         may_be_locked,
         mend: Some(format!(
             "look at the first cause, then {}",
-            backup::mend(components)
+            backup::mend(components, direction)
         )),
     }
     .into())
@@ -78,6 +80,7 @@ struct One<'a> {
     foundation: &'a Foundation,
     plan: Plan,
     force: bool,
+    direction: bbr::Direction,
     done: Vec<String>,
     errors: Vec<Error>,
     may_be_locked: Vec<String>,
@@ -115,14 +118,8 @@ impl One<'_> {
             force: self.force,
             instances: BTreeSet::new(),
         };
-        let (cleaned, errors) = bbr::cleanup(
-            target,
-            bbr::Direction::Backup,
-            id,
-            &leftovers,
-            monitor,
-            shutdown,
-        );
+        let (cleaned, errors) =
+            bbr::cleanup(target, self.direction, id, &leftovers, monitor, shutdown);
         if !cleaned.ended.is_empty() {
             self.done
                 .push(format!("ended {}", cleaned.ended.join(", ")));

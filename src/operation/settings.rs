@@ -1,9 +1,12 @@
 //! What the use cases are told, as plain validated values. `config` makes them, whatever
 //! door the input came through; nothing here reads files, flags or the environment.
 
+mod restoration;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::restoration::{Origin, Restoration, Step};
 pub use crate::foundation::{Bosh, Director, HttpProxy, Limits, Proxy, Settings as Foundation};
 pub use crate::report::Build;
 use crate::secret::Secret;

@@ -102,14 +102,14 @@ class Cloudcheck:
         found = []
         for problem in self.db["problems"]:
             if problem["deployment"] == deployment and problem["state"] == "open":
-                kind, description, group, _row, _disk = self.handler(problem)
+                kind, description, group, _row, _disk = self.diagnosis(problem)
                 found.append({"id": problem["id"], "type": problem["type"], "data": problem["data"],
                               "description": description,
                               "resolutions": [{"name": name, "plan": plan} for name, plan in RESOLUTIONS[kind]],
                               "instance_group": group})
         return Answer.json(found)
 
-    def handler(self, problem):
+    def diagnosis(self, problem):
         """(kind, description, group, instance row, disk row) as things are now."""
         kind = problem["type"]
         if kind in ("missing_vm", "unresponsive_agent"):
@@ -160,7 +160,7 @@ class Cloudcheck:
                     task.stage("Applying problem resolutions",
                                f"Ignoring problem {problem['id']} (state is '{problem['state']}')", index, len(chosen))
                     continue
-                kind, description, _group, row, disk = self.handler(problem)
+                kind, description, _group, row, disk = self.diagnosis(problem)
                 name = wanted[str(problem["id"])] or AUTOMATIC.get(kind, "ignore")
                 plan = dict(RESOLUTIONS[kind]).get(name)
                 task.stage("Applying problem resolutions", f"{description} ({problem['type']} "

@@ -15,6 +15,7 @@ import time
 import jobs
 import tree
 from instance import FoundationError
+from opsman_control import OpsVerbs
 
 
 class Control:
@@ -56,7 +57,7 @@ def ask(path, request):
     return answer
 
 
-class Verbs:
+class Verbs(OpsVerbs):
     def __init__(self, foundation):
         self.foundation = foundation
 
@@ -246,6 +247,10 @@ class Verbs:
         with db.change() as rows:
             found = [one for row in rows["instances"] for one in row["disks"] if one["disk_cid"] == disk]
             found[0]["active"] = active
+
+    def do_describe(self):
+        """The ready line as things are now."""
+        return self.foundation.describe()
 
     def do_vms(self, deployment):
         return {"vms": self._service("director").vms(deployment, with_vm=False)}

@@ -1,5 +1,7 @@
-"""Ready-made specs, small ones here; the one that looks like TAS is in tas.py."""
+"""Ready-made specs, small ones here; the one that looks like TAS is in tas.py, a whole foundation
+in opsman_fixture.py."""
 
+import opsman_fixture
 import tas
 
 FILES = {"a": "A", "b": "B"}
@@ -8,10 +10,12 @@ FILES = {"a": "A", "b": "B"}
 def fixture(name, options):
     if name == "tas":
         return tas.spec(**options)
+    if name == "ops":
+        return opsman_fixture.spec(**options)
     try:
         return {"S1": s1, "S2": s2, "X1": x1, "R1": r1}[name]()
     except KeyError:
-        raise ValueError(f"no fixture {name}: there are S1, S2, X1, R1 and tas") from None
+        raise ValueError(f"no fixture {name}: there are S1, S2, X1, R1, tas and ops") from None
 
 
 def s1():

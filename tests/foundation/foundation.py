@@ -3,7 +3,7 @@
 
   foundation.py serve --spec FILE|- [--dir DIR]   one JSON line when everything answers; ends with its stdin
   foundation.py ctl SOCKET '{"do": ...}'          one control request
-  foundation.py spec NAME                         print a ready-made spec (S1, S2, X1, R1, tas)
+  foundation.py spec NAME                         print a ready-made spec (S1, S2, X1, R1, tas, ops)
 
 README.md beside this file says what the spec, the ready line and the control verbs are.
 """
@@ -34,19 +34,21 @@ from certificates import Authority  # noqa: E402
 from director import Director  # noqa: E402
 from iaas import Iaas, keep_store  # noqa: E402
 from instance import FoundationError, Instance  # noqa: E402
+from opsman import OpsManager  # noqa: E402
 from postgres import Postgres  # noqa: E402
+from scratch import Scratch  # noqa: E402
 from socks import Jumpbox, Socks  # noqa: E402
 from spec import complete  # noqa: E402
 from store import Store  # noqa: E402
 from uaa import Uaa  # noqa: E402
 
 
-class Foundation:
+class Foundation(Scratch):
     def __init__(self, spec, directory):
         self.spec, self.directory = spec, directory
         self.journal = f"{directory}/journal"
         self.instances, self.stores = {}, {}
-        self.director = self.uaa = self.postgres = self.socks = self.jumpbox = None
+        self.director = self.uaa = self.postgres = self.socks = self.jumpbox = self.opsman = None
         self.keys = {}
         self.iaas = Iaas(spec["iaas"], control.ask)
         self.iaas.make_machine = self.make_machine
@@ -72,6 +74,7 @@ class Foundation:
             for one in waiting:
                 one.result()
         self.make_logins()
+        self.register_hosts()
         if self.postgres:
             self.postgres.tell(self.instances.values())
         given = self.spec.get("director")
@@ -80,6 +83,9 @@ class Foundation:
                 self.uaa = Uaa(self.authority, given)
             self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa,
                                      self.iaas, self.director_host())
+        if self.spec.get("opsman") is not None:
+            self.opsman = OpsManager(self.authority, self.spec["opsman"], self)
+            self.opsman.set_up()
         if self.spec.get("socks"):
             self.socks = Socks()
         if self.spec.get("jumpbox"):
@@ -96,6 +102,9 @@ class Foundation:
                         self.instances[member["key"]] = Instance(member["key"], name, member, place, self.journal)
         for host in self.spec["hosts"]:
             self.instances[host["name"]] = Instance(host["name"], f"{host['name']}/0", host, place, self.journal)
+        if self.spec.get("opsman") is not None:
+            spec = {"login": "ubuntu", "key_type": "rsa", **self.spec["opsman"]["host"]}
+            self.instances["opsman"] = Instance("opsman", "opsman/0", spec, place, self.journal)
         if self.spec.get("jumpbox"):
             spec = {"login": "jumpbox", "sshd": {"forwarding": "yes"}, "key_type": "rsa",
                     **(self.spec["jumpbox"] if isinstance(self.spec["jumpbox"], dict) else {})}
@@ -136,20 +145,28 @@ class Foundation:
 
     def make_logins(self):
         """Hosts reached without a director: a user with a key of its own and sudo."""
-        os.makedirs(f"{self.directory}/keys", exist_ok=True)
         for key, instance in self.instances.items():
-            login = instance.spec.get("login")
-            if not login:
-                continue
-            path = f"{self.directory}/keys/{key}"
+            if instance.spec.get("login"):
+                self.make_login(key, instance, instance.spec["login"])
+
+    def make_login(self, key, instance, login, private=None):
+        """`private`: the key, where it is known already."""
+        path = f"{self.directory}/keys/{key}"
+        os.makedirs(f"{self.directory}/keys", exist_ok=True)
+        if private:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(private)
+            with open(path + ".pub", "wb") as file:
+                subprocess.run(["ssh-keygen", "-y", "-f", path], check=True, stdin=subprocess.DEVNULL, stdout=file)
+        else:
             kind = instance.spec.get("key_type", "rsa")
             extra = ["-b", "2048", "-m", "PEM"] if kind == "rsa" else []
             subprocess.run(["ssh-keygen", "-q", "-t", kind, *extra, "-N", "", "-C", login, "-f", path], check=True,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            with open(path + ".pub") as file:
-                instance.add_user(login, file.read(), sudo=key != "jumpbox", home_base="/home")
-            give_to_caller(path)
-            self.keys[key] = path
+        with open(path + ".pub") as file:
+            instance.add_user(login, file.read(), sudo=key != "jumpbox", home_base="/home")
+        give_to_caller(path)
+        self.keys[key] = path
 
     # -- for the control socket -----------------------------------------------------------------------
 
@@ -163,7 +180,7 @@ class Foundation:
         return found[0]
 
     def service(self, name):
-        found = {"director": self.director, "uaa": self.uaa}.get(name)
+        found = {"director": self.director, "uaa": self.uaa, "opsman": self.opsman}.get(name)
         if found is None and name in self.stores:
             found = self.stores[name].proxy
         if found is None and name == "socks":
@@ -187,6 +204,8 @@ class Foundation:
                                          "username": host["login"], "private_key_file": self.keys[host["name"]],
                                          "host_public_key": self.instances[host["name"]].host_public_key}
                           for host in self.spec["hosts"]}
+        if self.opsman:
+            about["opsman"] = self.opsman.describe()
         about["stores"] = {name: store.describe() for name, store in self.stores.items()}
         if self.postgres:
             about["postgres"] = self.postgres.describe()

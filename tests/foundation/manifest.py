@@ -7,6 +7,10 @@ import re
 def manifest_text(deployment):
     if "manifest" in deployment:
         return deployment["manifest"]
+    return "---\n" + yaml(manifest_value(deployment))
+
+
+def manifest_value(deployment):
     version = deployment.get("manifest_version", 2)
     releases = sorted({job["release"] for group in deployment["groups"] for job in group["jobs"].values()
                        if job and job.get("release")})
@@ -19,7 +23,7 @@ def manifest_text(deployment):
         value["variables"] = [{"name": name, "type": "password"} for name in deployment["variables"]]
     value["update"] = {"canaries": 1, "max_in_flight": 1, "canary_watch_time": "1000-90000",
                        "update_watch_time": "1000-90000"}
-    return "---\n" + yaml(value)
+    return value
 
 
 def listed(group):

@@ -18,6 +18,8 @@ sys.path.insert(0, HERE)
 
 import selftest_bbr  # noqa: E402
 import selftest_bosh  # noqa: E402
+import selftest_opsman  # noqa: E402
+import selftest_opsstates  # noqa: E402
 import selftest_parts  # noqa: E402
 from running import Running  # noqa: E402
 
@@ -36,7 +38,8 @@ def main():
             print(f"{name}: {program} ({version})")
         else:
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
-    checks = [(one, None) for one in selftest_parts.CHECKS] + [(one, "bbr") for one in selftest_bbr.CHECKS] + \
+    alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS
+    checks = [(one, None) for one in alone] + [(one, "bbr") for one in selftest_bbr.CHECKS] + \
         [(one, "bosh") for one in selftest_bosh.CHECKS]
     for check, needed in checks:
         name = check.__name__

@@ -34,7 +34,9 @@ class Bosh:
         return done.stdout + done.stderr
 
     def rows(self, *arguments, status=0, **more):
-        tables = json.loads(self.run(*arguments, "--json", status=status, **more)).get("Tables") or []
+        text = self.run(*arguments, "--json", status=status, **more)
+        tables = json.loads(text).get("Tables") or []
+        if os.environ.get("FOUNDATION_TRACE"): print(text)
         return [row for table in tables for row in table["Rows"]]
 
 

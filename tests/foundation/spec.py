@@ -9,7 +9,7 @@ import fixtures
 from instance import FoundationError
 
 TOP = {"fixture", "tas", "director", "deployments", "hosts", "stores", "postgres", "socks", "jumpbox", "artifact",
-       "iaas"}
+       "iaas", "opsman"}
 DEPLOYMENT = {"name", "manifest", "manifest_version", "groups", "teams", "variables"}
 GROUP = {"name", "instances", "jobs", "properties", "persistent_disk", "lifecycle"}
 INSTANCE = {"jobs", "files", "sshd", "host_key", "windows", "port"}
@@ -18,8 +18,16 @@ MEMBER = INSTANCE | {"id", "index", "bootstrap", "vm", "vm_without", "ssh", "ssh
 HOST = INSTANCE | {"name", "login", "key_type", "director", "private_key"}
 JOB = {"release", "properties", "scripts", "files", "linked", "addon", "errand"}
 DIRECTOR = {"auth", "username", "password", "client", "secret", "token_type", "token_seconds", "token_uses", "prefix",
-            "uaa_url", "tasks", "port", "lock_seconds", "checkpoint_seconds", "empty"}
+            "uaa_url", "tasks", "port", "lock_seconds", "checkpoint_seconds", "empty",
+            "clients"}
 IAAS = {"shared", "agents", "cannot_tell"}
+OPSMAN = {"version", "state", "users", "clients", "passphrase", "identity_provider", "info", "token_seconds",
+          "token_uses", "parallel", "latency", "export", "startup", "locked_as", "wrong_passphrase", "import_seconds",
+          "install_seconds", "products", "adjust", "director", "director_address", "director_manifest", "certificates",
+          "rotation", "iaas_type", "stemcells", "diagnostics", "verifiers", "host", "port"}
+PRODUCT = {"type", "guid", "version", "label", "stemcell", "errands", "team_client", "credentials", "pending",
+           "service_broker", "stale", "max_in_flight", "action", "properties", "jobs"}
+OPS_DIRECTOR = {"host", "guid", "version", "credentials", "configuration", "properties", "networks", "iaas"}
 STORE = {"name", "buckets", "tls", "region", "users", "object_lock"}
 
 
@@ -43,10 +51,25 @@ def complete(given):
     if spec.get("director") is not None:
         check(spec["director"], DIRECTOR, "director")
     check(spec.setdefault("iaas", {}), IAAS, "iaas")
+    if spec.get("opsman") is not None:
+        complete_opsman(spec["opsman"])
     spec["stores"] = [{"name": store} if isinstance(store, str) else store for store in spec.get("stores", [])]
     for store in spec["stores"]:
         check(store, STORE, "store")
     return spec
+
+
+def complete_opsman(opsman):
+    check(opsman, OPSMAN, "opsman")
+    check(opsman.setdefault("host", {}), INSTANCE, "opsman.host")
+    check(opsman.setdefault("director", {}), OPS_DIRECTOR, "opsman.director")
+    adjust = opsman.get("adjust", {})
+    opsman["products"] = [merge(product, adjust.get(product["type"], {})) for product in opsman.get("products", [])]
+    unknown = set(adjust) - {product["type"] for product in opsman["products"]}
+    if unknown:
+        raise FoundationError(f"opsman.adjust names {sorted(unknown)[0]}, which is not one of its products")
+    for product in opsman["products"]:
+        check(product, PRODUCT, f"product {product.get('type')}")
 
 
 def complete_group(deployment, group):

@@ -17,6 +17,7 @@ class Uaa(Service):
 
     def __init__(self, authority, spec):
         self.client, self.secret = spec.get("client", "bbr_client"), spec.get("secret", "bbr_secret")
+        self.clients = {self.client: self.secret, **spec.get("clients", {})}
         self.token_type = spec.get("token_type", "bearer")
         self.token_seconds = spec.get("token_seconds", 600)
         self.token_uses = spec.get("token_uses")
@@ -30,19 +31,25 @@ class Uaa(Service):
         if request.route != f"{self.prefix}/oauth/token" or request.command != "POST":
             return Answer.json({"error": "not_found"}, 404)
         form = dict(urllib.parse.parse_qsl(request.body.decode(errors="replace")))
-        expected = base64.b64encode(f"{self.client}:{self.secret}".encode()).decode()
-        request.entry["authorized"] = request.headers.get("Authorization") == f"Basic {expected}"
+        client = self.known_client(request.headers.get("Authorization"))
+        request.entry["authorized"] = client is not None
         if not request.entry["authorized"]:
             return Answer.json({"error": "unauthorized", "error_description": "Bad credentials"}, 401)
         if form.get("grant_type") != "client_credentials":
             return Answer.json({"error": "unsupported_grant_type",
                                 "error_description": f"Unsupported grant type: {form.get('grant_type')}"}, 400)
-        claims = base64.urlsafe_b64encode(json.dumps({"cid": self.client, "jti": secrets.token_hex(8)}).encode())
+        claims = base64.urlsafe_b64encode(json.dumps({"cid": client, "jti": secrets.token_hex(8)}).encode())
         token = f"eyJhbGciOiJub25lIn0.{claims.decode().rstrip('=')}.{secrets.token_urlsafe(40)}"
         with self.lock:
             self.tokens[token] = [time.monotonic() + self.token_seconds, self.token_uses]
         return Answer.json({"access_token": token, "token_type": self.token_type, "expires_in": self.token_seconds,
                             "scope": "bosh.admin", "jti": secrets.token_hex(16)})
+
+    def known_client(self, header):
+        for client, secret in self.clients.items():
+            if header == "Basic " + base64.b64encode(f"{client}:{secret}".encode()).decode():
+                return client
+        return None
 
     def accepts(self, header):
         """Is this Authorization header a living token? Counts one use."""

@@ -17,10 +17,12 @@ from faults import Faults
 class Answer(Exception):
     """Raised or returned: the response as a value."""
 
-    def __init__(self, status, body=b"", kind="text/plain", headers=None):
+    def __init__(self, status, body=b"", kind="text/plain", headers=None, stream=None, length=None):
+        """`stream`: an iterator of bytes instead of a body; sent in HTTP chunks unless its `length` is told."""
         super().__init__(status)
         self.status, self.kind, self.headers = status, kind, headers or {}
         self.body = body.encode() if isinstance(body, str) else body
+        self.stream, self.length = stream, length
 
     @classmethod
     def json(cls, value, status=200, headers=None):
@@ -44,11 +46,27 @@ class Service:
             pass
 
         Handler.service = service
-        self.server = _Server(("127.0.0.1", port), Handler)
-        self.server.service = service
-        self.port = self.server.server_address[1]
+        self.handler = Handler
+        self.listen(port)
         self.url = f"https://127.0.0.1:{self.port}"
+
+    def listen(self, port):
+        self.server = _Server(("127.0.0.1", port), self.handler)
+        self.server.service = self
+        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def pause_listening(self, seconds):
+        """Connections are refused for so long; those that exist stay."""
+        self.end()
+        time.sleep(seconds)
+        self.listen(self.port)
+
+    def begin(self, request):
+        """The head of a request has arrived, its body has not."""
+
+    def done(self, request):
+        """The answer has left, or cannot."""
 
     def record(self, entry):
         with self.changed:
@@ -95,14 +113,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def _any(self):
+        self.service.begin(self)
+        try:
+            self._one()
+        finally:
+            self.service.done(self)
+
+    def _one(self):
         parsed = urllib.parse.urlsplit(self.path)
         self.route = urllib.parse.unquote(parsed.path)
         self.query = dict(urllib.parse.parse_qsl(parsed.query))
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            self.body = b"".join(self._chunks())
+        else:
+            self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         entry = {"us": time.time_ns() // 1000, "method": self.command, "path": self.path,
                  "authorization": (self.headers.get("Authorization") or "").split(" ")[0],
                  "authorized": None, "agent": self.headers.get("User-Agent", ""),
-                 "range": self.headers.get("Range"), "body": self.body.decode(errors="replace")[:20000]}
+                 "range": self.headers.get("Range"), "body": self.body[:20000].decode(errors="replace")}
         self.entry = entry
         self.service.record(entry)
         fault = self.service.faults.take(self.command, self.path)
@@ -119,7 +147,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             answer.headers["Location"] = fault.get("to", "https://director.elsewhere.example:25555") + place.path
         self._send(answer, cut=fault.get("bytes", 10) if fault and fault["action"] == "cut" else None)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _any
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _any
+
+    def json_object(self):
+        try:
+            found = json.loads(self.body or b"{}")
+        except ValueError:
+            raise Answer.json({"errors": {"base": ["the body is not JSON"]}}, 400) from None
+        if not isinstance(found, dict):
+            raise Answer.json({"errors": {"base": ["the body is not an object"]}}, 400)
+        return found
+
+    def _chunks(self):
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
 
     def _fault(self, fault):
         """True when the request is to be answered as usual afterwards."""
@@ -145,16 +189,42 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 pass
         return False
 
+    def _stream(self, answer, cut):
+        chunked = answer.length is None
+        self.send_header("Content-Type", answer.kind)
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(answer.length))
+        self.end_headers()
+        sent = 0
+        for piece in answer.stream:
+            if cut is not None:
+                piece = piece[:cut - sent]
+            sent += len(piece)
+            if piece:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            if cut is not None and sent >= cut:
+                self.close_connection = True
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+        self.wfile.write(b"0\r\n\r\n" if chunked else b"")
+        self.wfile.flush()
+
     def _send(self, answer, cut=None):
         self.entry["status"] = answer.status
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        if answer.status != 204:
+        if answer.stream is not None:
+            self._stream(answer, cut)
+            return
+        if answer.status not in (204, 304):
             self.send_header("Content-Type", answer.kind)
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        body = b"" if self.command == "HEAD" or answer.status == 204 else answer.body
+        body = b"" if self.command == "HEAD" or answer.status in (204, 304) else answer.body
         if cut is not None:
             body = body[:cut]
             self.close_connection = True

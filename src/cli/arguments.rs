@@ -1,0 +1,230 @@
+//! What may stand on the command line, and what it means in the configuration's own keys.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use serde_json::{Map, Value};
+
+use super::restore;
+use crate::config::Door;
+
+macro_rules! help {
+    ($example:literal) => {
+        concat!(
+            "Example:\n",
+            $example,
+            "\n\nExit codes: 0 done; 1 failed; 2 bad usage; 3 finished, problems found;\n",
+            "4 a human is needed (jobs may still be locked: run the command in the last line)."
+        )
+    };
+}
+
+/// Encrypted streaming backups of Tanzu Operations Manager foundations.
+///
+/// The configuration has the same keys as the Concourse resource (source and params in one
+/// map) and comes from --config FILE, or from the environment: LIFEBOAT_CONFIG is such a
+/// document, LIFEBOAT_KEY (say LIFEBOAT_WORKER_IDENTITY, LIFEBOAT_BOSH_CLIENT_SECRET) gives
+/// one key. README.md explains every key.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lifeboat",
+    version,
+    arg_required_else_help = false,
+    after_help = help!("  lifeboat --config prod.yml backup director tas\n  lifeboat --config prod.yml list")
+)]
+pub(super) struct Arguments {
+    /// Reads the configuration from FILE (YAML or JSON) in place of LIFEBOAT_CONFIG.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+
+    /// Shows requests, remote commands and other details.
+    #[arg(long, global = true)]
+    pub(super) debug: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Makes a worker identity and a recovery key, and prints the recovery sheet.
+    ///
+    /// Nothing is ever overwritten. Without --out-dir the keys are printed.
+    #[command(after_help = help!("  lifeboat keygen --out-dir keys\n  # keys/worker_identity   -> the pipeline's secrets\n  # keys/recovery_identity -> a safe, with recovery-sheet.txt; not the pipeline"))]
+    Keygen {
+        /// Writes the keys into this directory, readable by you alone.
+        #[arg(long, value_name = "DIR")]
+        out_dir: Option<PathBuf>,
+    },
+    /// Backs up components, or stores a directory as one.
+    #[command(after_help = help!("  lifeboat --config prod.yml backup director tas\n  lifeboat --config prod.yml backup --from bbr-artifact deployment/redis"))]
+    Backup {
+        /// director, tas or deployment/NAME; without any those of `backup` in the configuration.
+        #[arg(value_name = "COMPONENT")]
+        components: Vec<String>,
+        /// Stores this directory (bbr's or any other) in place of a live backup.
+        #[arg(long, value_name = "DIR")]
+        from: Option<String>,
+    },
+    /// Finds out whether components could be backed up now. Locks nothing.
+    #[command(after_help = help!("  lifeboat --config prod.yml pre-backup-check director tas"))]
+    PreBackupCheck {
+        /// As for backup.
+        #[arg(value_name = "COMPONENT")]
+        components: Vec<String>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Unlocks and cleans what a failed or aborted run left behind. Safe to repeat.
+    #[command(after_help = help!("  lifeboat --config prod.yml cleanup director tas"))]
+    Cleanup {
+        /// As for backup; without any those of `cleanup`, else of `backup` in the configuration.
+        #[arg(value_name = "COMPONENT")]
+        components: Vec<String>,
+        /// Also where nothing seems to be left, as bbr's cleanup does.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Lists all backups, oldest first.
+    #[command(after_help = help!("  lifeboat --config prod.yml list --json | jq -r '.backups[-1].id'"))]
+    List {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one backup.
+    #[command(after_help = help!("  lifeboat --config prod.yml show latest"))]
+    Show {
+        /// 20261122T010203Z-7f3a09bc, or `latest`.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetches, decrypts and verifies a backup into a directory, in bbr's own layout.
+    ///
+    /// Needs `recovery_identity` in the configuration.
+    #[command(after_help = help!("  LIFEBOAT_RECOVERY_IDENTITY=\"$(cat recovery_identity)\" \\\n    lifeboat --config prod.yml fetch latest restored --component tas\n  bbr deployment -d cf-1a2b restore --artifact-path restored/tas"))]
+    Fetch {
+        /// 20261122T010203Z-7f3a09bc, or `latest`.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// An empty directory, or one to be made.
+        #[arg(value_name = "DIR")]
+        into: PathBuf,
+        /// Only this component; may be repeated.
+        #[arg(long = "component", value_name = "COMPONENT")]
+        components: Vec<String>,
+        /// Only artifacts whose file names match, with * and ?; may be repeated.
+        #[arg(long = "artifact", value_name = "GLOB")]
+        artifacts: Vec<String>,
+    },
+    /// Restores a foundation, step by step; or prints the plan.
+    ///
+    /// Every step is safe to run again. Each that changes something needs --confirm-target (or
+    /// `confirm_target`): the name that `foundation` has. In order: ops-manager, bosh-state,
+    /// apply-director, director, references, stemcells, scale-down, apply-tas, tas, scale-up,
+    /// recreate-instances, service-instances, deployment/NAME. `plan` prints what is to be done.
+    #[command(after_help = help!("  lifeboat --config prod.yml restore plan latest\n  lifeboat --config prod.yml restore tas latest --confirm-target prod-east\n  lifeboat --config prod.yml restore director --from restored/director --confirm-target prod-east"))]
+    Restore {
+        /// A step, or `plan`.
+        #[arg(value_name = "STEP", value_parser = restore::asked)]
+        step: restore::Asked,
+        /// 20261122T010203Z-7f3a09bc, or `latest`; without it `id` or `id_file` of the
+        /// configuration.
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// The foundation's name once more: a restore overwrites what it holds.
+        #[arg(long, value_name = "NAME")]
+        confirm_target: Option<String>,
+        /// Restores from this directory in bbr's artifact layout, in place of the stores.
+        #[arg(long, value_name = "DIR", conflicts_with = "id")]
+        from: Option<String>,
+        /// Prints JSON (plan).
+        #[arg(long)]
+        json: bool,
+    },
+    /// Unlocks and cleans what a failed or killed restore left behind. Safe to repeat.
+    #[command(after_help = help!("  lifeboat --config prod.yml restore-cleanup tas"))]
+    RestoreCleanup {
+        /// director, tas, deployment/NAME; without any those of `cleanup`, else of `backup` in
+        /// the configuration.
+        #[arg(value_name = "COMPONENT")]
+        components: Vec<String>,
+        /// Also where nothing seems to be left, as bbr's restore-cleanup does.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Prints the release and the format it writes.
+    #[command(after_help = help!("  lifeboat version"))]
+    Version,
+}
+
+/// How the configuration is read for a command; `None` without one.
+pub(super) fn door(command: &Command) -> Option<Door> {
+    match command {
+        Command::Keygen { .. } | Command::Version => None,
+        Command::Backup { .. } => Some(Door::Backup),
+        Command::PreBackupCheck { .. } => Some(Door::Precheck),
+        Command::Cleanup { .. } => Some(Door::Cleanup),
+        Command::List { .. } | Command::Show { .. } => Some(Door::Read),
+        Command::Fetch { .. } => Some(Door::Fetch),
+        Command::Restore { step, .. } => Some(step.door()),
+        Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
+    }
+}
+
+/// What the arguments say, in the configuration's own keys.
+pub(super) fn asked(command: &Command) -> Map<String, Value> {
+    let mut keys = Map::new();
+    let mut list = |key: &str, items: &[String]| {
+        if !items.is_empty() {
+            keys.insert(key.to_owned(), items.into());
+        }
+    };
+    match command {
+        Command::Backup { components, from } => {
+            list("backup", components);
+            if let Some(from) = from {
+                keys.insert("from".to_owned(), from.as_str().into());
+            }
+        }
+        Command::PreBackupCheck { components, .. } => list("backup", components),
+        Command::Cleanup { components, force } | Command::RestoreCleanup { components, force } => {
+            list("cleanup", components);
+            if *force {
+                keys.insert("force".to_owned(), true.into());
+            }
+        }
+        Command::Fetch {
+            components,
+            artifacts,
+            ..
+        } => {
+            list("components", components);
+            list("artifacts", artifacts);
+        }
+        Command::Restore {
+            id,
+            confirm_target,
+            from,
+            ..
+        } => {
+            let given = [
+                ("id", id),
+                ("confirm_target", confirm_target),
+                ("from", from),
+            ];
+            for (key, value) in given {
+                if let Some(value) = value {
+                    keys.insert(key.to_owned(), value.as_str().into());
+                }
+            }
+        }
+        Command::Keygen { .. } | Command::List { .. } | Command::Show { .. } | Command::Version => {
+        }
+    }
+    keys
+}

@@ -1,0 +1,68 @@
+//! `lifeboat restore`: the plan, or one step.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+
+use super::Ended;
+use crate::config::{Action, Configuration, Door};
+use crate::operation::Context;
+use crate::operation::settings::{Restoration, Step};
+
+/// What stands behind `restore`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    Plan,
+    Step(Step),
+}
+
+/// Reads it.
+///
+/// # Errors
+/// A sentence that lists the steps there are.
+pub(super) fn asked(text: &str) -> Result<Asked, String> {
+    match text {
+        "plan" => Ok(Asked::Plan),
+        step => Step::parse(step).map(Asked::Step),
+    }
+}
+
+impl Asked {
+    /// How the configuration is read for it.
+    pub(super) fn door(&self) -> Door {
+        match self {
+            Self::Plan => Door::RestorePlan,
+            Self::Step(step) => Door::Restore(step.clone()),
+        }
+    }
+}
+
+/// Prints the plan, or runs one step and says what was done.
+pub(super) fn run(
+    context: &Context,
+    configuration: &Configuration,
+    json: bool,
+    stdout: &mut dyn Write,
+) -> Result<Ended> {
+    match &configuration.action {
+        Action::RestorePlan(_) => bail!("restore plan is not in this release"),
+        Action::Restore(restoration) if json => {
+            bail!(
+                "--json belongs to `restore plan`, not to the step {}",
+                restoration.step
+            )
+        }
+        Action::Restore(restoration) => step(context, configuration, restoration, stdout),
+        _ => bail!("there is nothing to restore"),
+    }
+}
+
+/// Runs a step that is built.
+fn step(
+    _context: &Context,
+    _configuration: &Configuration,
+    restoration: &Restoration,
+    _stdout: &mut dyn Write,
+) -> Result<Ended> {
+    bail!("the step {} is not in this release", restoration.step)
+}
