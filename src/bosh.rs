@@ -17,6 +17,7 @@ mod repair;
 #[cfg(test)]
 mod repair_tests;
 mod state;
+mod tarball;
 mod target;
 mod task;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use cleanup::cleanup_leftovers;
 pub use error::{Error, Failures};
 pub use repair::{ErrandEnd, Offer, Problem, ProblemKind};
 pub use state::{Config, Instance, Lock, OrphanedDisk, Process, Stemcell, TaskLine, User};
+pub use tarball::{StemcellFile, stemcell_file};
 pub use types::{Deployment, Info, NameVersion, SshHost, SshTarget, Vm};
 
 use crate::http::{self, Client, Request, Response, Url, Wait};

@@ -13,6 +13,7 @@ mod keys;
 pub mod layers;
 mod leaf;
 mod model;
+mod ops_manager;
 mod place;
 mod repository;
 mod unknown;
@@ -112,6 +113,17 @@ fn resolve_layers(
         warnings.push(
             "source.recovery_identity reaches every check container of this resource; \
              put it into the params of the get or task that reads"
+                .to_owned(),
+        );
+    }
+    if foundation
+        .ops_manager
+        .as_ref()
+        .is_some_and(|ops_manager| ops_manager.skip_ssl_validation)
+    {
+        warnings.push(
+            "ops_manager.skip_ssl_validation is set: whoever answers at Ops Manager's address gets \
+             its password and every credential of the foundation; give its CA as ca_cert instead"
                 .to_owned(),
         );
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use settings::{Bosh, Director, HttpProxy, Limits, Proxy, Settings};
+pub use settings::{
+    Bosh, Credentials, Director, Given, HttpProxy, Limits, OpsManager, Proxy, Settings, Vm,
+};
 
 use crate::bbr;
 use crate::bosh;

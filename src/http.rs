@@ -15,6 +15,7 @@ mod request;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+mod upload;
 mod wait;
 
 use std::collections::HashMap;
@@ -49,6 +50,9 @@ const IDLE: Duration = Duration::from_secs(8);
 pub struct Settings {
     /// PEM certificates that replace the system's roots.
     pub ca_cert: Option<String>,
+    /// Whether servers are believed without a certificate that proves them. Only for who was
+    /// told so by the operator.
+    pub skip_validation: bool,
     /// The way to the servers.
     pub proxy: Proxy,
     /// For name resolution, TCP and TLS together.
@@ -63,6 +67,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             ca_cert: None,
+            skip_validation: false,
             proxy: Proxy::Direct,
             connect_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(60),
@@ -75,6 +80,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("own_ca", &self.ca_cert.is_some())
+            .field("skip_validation", &self.skip_validation)
             .field("proxy", &self.proxy)
             .finish_non_exhaustive()
     }
@@ -316,6 +322,9 @@ fn build(settings: &Settings, passage: Option<&Passage>) -> Result<reqwest::Clie
     if let Some(pem) = &settings.ca_cert {
         builder = builder.tls_certs_only(certificates(pem)?);
     }
+    if settings.skip_validation {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
     if let Proxy::Server { url, except } = &settings.proxy
         && !except.split(',').any(|entry| entry.trim() == "*")
     {
@@ -389,5 +398,7 @@ fn explained(error: Error, passage: Option<&Passage>) -> Error {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upload_tests;
 #[cfg(test)]
 mod way_tests;

@@ -10,7 +10,7 @@
 //! config
 //! operation
 //! foundation | report
-//! bbr | repo | bosh | ssh
+//! bbr | repo | bosh | opsman | ssh
 //! artifact | store | http | remote
 //! clock | secret | monitor | shutdown
 //! ```
@@ -30,6 +30,7 @@ pub mod foundation;
 pub mod http;
 pub mod monitor;
 pub mod operation;
+pub mod opsman;
 pub mod process;
 pub mod remote;
 pub mod repo;

@@ -159,6 +159,26 @@ impl Director {
         Ok(())
     }
 
+    /// Stores a config, a YAML map, under a type and a name; a later one takes its place.
+    ///
+    /// # Errors
+    /// Those of any call, see [`Error`].
+    pub fn put_config(
+        &self,
+        kind: &str,
+        name: &str,
+        content: &str,
+        wait: &Wait,
+    ) -> Result<(), Error> {
+        let what = format!("storing the config {kind}/{name}");
+        let body = serde_json::json!({"type": kind, "name": name, "content": content}).to_string();
+        // The Director keeps one where the content is what it has already.
+        let request =
+            Request::post(self.target.url(&["configs"])?, "application/json", body).repeatable();
+        self.call(request, &what, None, wait)?;
+        Ok(())
+    }
+
     /// Runs an errand and waits for its end, on all of its instances.
     ///
     /// # Errors

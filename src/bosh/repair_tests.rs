@@ -153,6 +153,21 @@ fn the_resurrection_is_paused_and_resumed() {
 }
 
 #[test]
+fn a_config_is_stored() {
+    let server = serve(|_| answer(201, "{}"));
+    let content = r#"{"a":1}"#;
+    let director = director(&server);
+    director.put_config("k", "n", content, &soon()).unwrap();
+    let asked = &server.asked()[1];
+    assert_eq!(asked.line(), "POST /configs");
+    let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({"type": "k", "name": "n", "content": content})
+    );
+}
+
+#[test]
 fn an_errand_that_ends_with_another_status_than_0_failed() {
     for (result, failed) in [
         ("{\"exit_code\":0,\"stdout\":\"fine\"}\n", None),

@@ -45,7 +45,7 @@ pub(super) fn run(
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
     match &configuration.action {
-        Action::RestorePlan(_) => bail!("restore plan is not in this release"),
+        Action::RestorePlan(..) => bail!("restore plan is not in this release"),
         Action::Restore(restoration) if json => {
             bail!(
                 "--json belongs to `restore plan`, not to the step {}",

@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         Action::Read
         | Action::Fetch(_)
         | Action::Precheck(_)
-        | Action::RestorePlan(_)
+        | Action::RestorePlan(..)
         | Action::Restore(_) => {
             bail!("a put neither reads nor checks nor restores")
         }

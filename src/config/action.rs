@@ -7,7 +7,7 @@ use super::leaf::{Names, Text};
 use super::model::Model;
 use crate::bbr::Direction;
 use crate::operation::settings::{
-    Component, Origin, Restoration, Selection, Step as RestoreStep, is_backup_id,
+    Choices, Component, Origin, Restoration, Selection, Step as RestoreStep, is_backup_id,
 };
 
 /// Where a configuration came in.
@@ -61,7 +61,7 @@ pub enum Action {
         direction: Direction,
     },
     /// What a restore would do.
-    RestorePlan(Origin),
+    RestorePlan(Origin, Choices),
     /// One step of a restore.
     Restore(Restoration),
 }
@@ -74,7 +74,7 @@ impl Action {
             | Self::Precheck(components)
             | Self::Cleanup { components, .. } => components,
             Self::Restore(restoration) => &restoration.components,
-            Self::Read | Self::Fetch(_) | Self::FromDirectories(_) | Self::RestorePlan(_) => &[],
+            Self::Read | Self::Fetch(_) | Self::FromDirectories(_) | Self::RestorePlan(..) => &[],
         }
     }
 
@@ -86,7 +86,7 @@ impl Action {
     /// Whether it opens what is sealed.
     pub(super) fn reads_contents(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::RestorePlan(_) => true,
+            Self::Fetch(_) | Self::RestorePlan(..) => true,
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
             _ => false,
         }
@@ -138,7 +138,7 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
             };
             cleanup(model, key, Direction::Restore)
         }
-        Door::RestorePlan => origin(model, None).map(Action::RestorePlan),
+        Door::RestorePlan => Ok(Action::RestorePlan(origin(model, None)?, choices(model))),
         Door::Restore(step) => restoration(model, step),
     }
 }
@@ -160,8 +160,24 @@ fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
     Ok(Action::Restore(Restoration {
         components: step.component().into_iter().collect(),
         origin: origin(model, Some(step))?,
+        choices: choices(model),
         step: step.clone(),
     }))
+}
+
+/// What the operator decided about a restore.
+fn choices(model: &Model) -> Choices {
+    Choices {
+        in_place: model.in_place.is_some_and(|flag| flag.0),
+        ops_manager_version: model
+            .accept_ops_manager_version
+            .as_ref()
+            .map(|Text(version)| version.clone()),
+        stemcells: model
+            .stemcells
+            .as_ref()
+            .map(|Text(path)| PathBuf::from(path)),
+    }
 }
 
 /// Which backup, or which directory.

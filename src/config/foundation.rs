@@ -5,7 +5,9 @@ use super::leaf::{Hidden, Span, Text};
 use super::model::{BoshModel, DirectorModel, LimitsModel, Model};
 use super::place::{self, HostPort, ProxyUrl};
 use super::{Fault, keys};
-use crate::operation::settings::{Bosh, Component, Director, Foundation, Limits, Proxy};
+use crate::operation::settings::{
+    Bosh, Component, Director, Foundation, Given, Limits, OpsManager, Proxy,
+};
 use crate::secret::Secret;
 use crate::store::is_segment;
 
@@ -15,30 +17,51 @@ pub(super) fn of(
     components: &[Component],
     environment: &Environment,
 ) -> Result<Foundation, Fault> {
-    let needs_director = components.contains(&Component::Director);
-    let needs_api = components
-        .iter()
-        .find(|c| matches!(c, Component::Tas | Component::Deployment(_)));
-    let proxy = model.bosh.as_ref().map(proxy).transpose()?.flatten();
-    let director = model
-        .director
+    let ops_manager = model
+        .ops_manager
         .as_ref()
-        .map(|director_model| director(director_model, proxy.clone()))
+        .map(|ops_manager| super::ops_manager::of(ops_manager, environment))
         .transpose()?;
-    if needs_director && director.is_none() {
+    let proxy = model
+        .bosh
+        .as_ref()
+        .map(|bosh| proxy(bosh, ops_manager.as_ref()))
+        .transpose()?
+        .flatten();
+    let given = given(model, proxy.clone(), environment)?;
+    // What Ops Manager can tell need not be there.
+    let known = ops_manager.is_some();
+    let needs_director = components.contains(&Component::Director);
+    let needs_api = components.iter().find(|c| {
+        matches!(
+            c,
+            Component::Tas | Component::Deployment(_) | Component::ServiceInstances
+        )
+    });
+    let director = match &model.director {
+        Some(model) if !known || given.has_director() => Some(director(model, proxy.clone())?),
+        _ => None,
+    };
+    if needs_director && director.is_none() && !known {
         return Err(Fault::missing(
             "director",
             "; the component director needs its host, username and private_key",
         ));
     }
     let bosh = match &model.bosh {
-        Some(bosh) if needs_api.is_some() || speaks_to_api(bosh) => Some(Bosh {
-            https_proxy: environment.http_proxy("https"),
-            ..api(bosh, proxy)?
-        }),
+        Some(bosh) if !known && (needs_api.is_some() || speaks_to_api(bosh)) => Some(bosh),
+        Some(bosh) if known && given.has_api() => Some(bosh),
         _ => None,
     };
-    if let (Some(component), None) = (needs_api, &bosh) {
+    let bosh = bosh
+        .map(|bosh| {
+            Ok(Bosh {
+                https_proxy: environment.http_proxy("https"),
+                ..api(bosh, proxy)?
+            })
+        })
+        .transpose()?;
+    if let (Some(component), None, false) = (needs_api, &bosh, known) {
         return Err(Fault::missing(
             "bosh",
             &format!(
@@ -46,9 +69,18 @@ pub(super) fn of(
             ),
         ));
     }
-    let tas_deployment = tas_deployment(model, components.contains(&Component::Tas))?;
+    if components.contains(&Component::OpsManager) && !known {
+        return Err(Fault::missing(
+            "ops_manager",
+            "; the component ops-manager needs its url and a username and password, or a client_id \
+             and client_secret",
+        ));
+    }
+    let tas_deployment = tas_deployment(model, components.contains(&Component::Tas) && !known)?;
     check_once(components, tas_deployment.as_deref())?;
     Ok(Foundation {
+        ops_manager,
+        given,
         director,
         bosh,
         tas_deployment,
@@ -59,6 +91,56 @@ pub(super) fn of(
             .as_ref()
             .map_or(Ok(Limits::default()), limits)?,
     })
+}
+
+/// Each part by itself; Ops Manager fills the gaps.
+fn given(model: &Model, proxy: Option<Proxy>, environment: &Environment) -> Result<Given, Fault> {
+    let mut given = Given {
+        proxy,
+        https_proxy: environment.http_proxy("https"),
+        ..Given::default()
+    };
+    if let Some(model) = &model.director {
+        given.director_host = model
+            .host
+            .as_ref()
+            .map(|host| at(place::host_port(&host.0), "director.host", 22))
+            .transpose()?;
+        let key = model.private_key.as_ref();
+        given.director_username = model
+            .username
+            .as_ref()
+            .map(|name| username(Some(name), "director.username"))
+            .transpose()?;
+        given.director_key = key
+            .map(|key| login_key(Some(key), "director.private_key", ""))
+            .transpose()?;
+        given.director_host_key = host_key(model.host_key.as_ref(), "director.host_key")?;
+    }
+    if let Some(model) = &model.bosh {
+        given.bosh_host = model
+            .environment
+            .as_ref()
+            .map(|text| at(place::director(&text.0), "bosh.environment", 25_555))
+            .transpose()?;
+        given.bosh_client = match (&model.client, &model.client_secret) {
+            (Some(Text(client)), Some(Hidden(secret))) => Some((client.clone(), secret.clone())),
+            (Some(_), None) => return Err(Fault::missing("bosh.client_secret", "")),
+            (None, Some(_)) => return Err(Fault::missing("bosh.client", "")),
+            (None, None) => None,
+        };
+        given.bosh_ca_cert = bosh_ca(model)?;
+    }
+    Ok(given)
+}
+
+fn at(
+    found: Result<HostPort, &'static str>,
+    path: &str,
+    port: u16,
+) -> Result<(String, u16), Fault> {
+    let found = found.map_err(|why| Fault::new(path, why))?;
+    Ok((found.host, found.port.unwrap_or(port)))
 }
 
 fn check_once(components: &[Component], tas: Option<&str>) -> Result<(), Fault> {
@@ -95,7 +177,7 @@ fn director(model: &DirectorModel, proxy: Option<Proxy>) -> Result<Director, Fau
     })
 }
 
-fn username(text: Option<&Text>, at: &str) -> Result<String, Fault> {
+pub(super) fn username(text: Option<&Text>, at: &str) -> Result<String, Fault> {
     let Some(Text(name)) = text else {
         return Err(Fault::missing(at, ""));
     };
@@ -110,14 +192,14 @@ fn username(text: Option<&Text>, at: &str) -> Result<String, Fault> {
     Ok(name.clone())
 }
 
-fn login_key(key: Option<&Hidden>, at: &str, why: &str) -> Result<Secret, Fault> {
+pub(super) fn login_key(key: Option<&Hidden>, at: &str, why: &str) -> Result<Secret, Fault> {
     let Some(Hidden(key)) = key else {
         return Err(Fault::missing(at, why));
     };
     keys::login_key(key).map_err(|why| Fault::new(at, why))
 }
 
-fn host_key(text: Option<&Text>, at: &str) -> Result<Option<String>, Fault> {
+pub(super) fn host_key(text: Option<&Text>, at: &str) -> Result<Option<String>, Fault> {
     text.map(|text| keys::host_key(&text.0))
         .transpose()
         .map_err(|why| Fault::new(at, why))
@@ -140,18 +222,23 @@ fn api(model: &BoshModel, proxy: Option<Proxy>) -> Result<Bosh, Fault> {
         port: port.unwrap_or(25_555),
         client: client.clone(),
         client_secret: client_secret.clone(),
-        ca_cert: model
-            .ca_cert
-            .as_ref()
-            .map(|text| keys::certificates(&text.0))
-            .transpose()
-            .map_err(|why| Fault::new("bosh.ca_cert", why))?,
+        ca_cert: bosh_ca(model)?,
         proxy,
         https_proxy: None,
     })
 }
 
-fn proxy(model: &BoshModel) -> Result<Option<Proxy>, Fault> {
+fn bosh_ca(model: &BoshModel) -> Result<Option<String>, Fault> {
+    model
+        .ca_cert
+        .as_ref()
+        .map(|text| keys::certificates(&text.0))
+        .transpose()
+        .map_err(|why| Fault::new("bosh.ca_cert", why))
+}
+
+/// A jumpbox that is the Ops Manager VM may use the keys that stand there.
+fn proxy(model: &BoshModel, ops_manager: Option<&OpsManager>) -> Result<Option<Proxy>, Fault> {
     let jumpbox_only = [
         (
             "bosh.all_proxy_private_key",
@@ -182,6 +269,19 @@ fn proxy(model: &BoshModel) -> Result<Option<Proxy>, Fault> {
             key_file,
         } => {
             const KEY: &str = "bosh.all_proxy_private_key";
+            let own = ops_manager
+                .filter(|ops_manager| ops_manager.host == host)
+                .and_then(|ops_manager| ops_manager.ssh.as_ref());
+            if let (Some(vm), None, None) = (own, &model.all_proxy_private_key, &key_file) {
+                let key = host_key(model.all_proxy_host_key.as_ref(), "bosh.all_proxy_host_key")?;
+                return Ok(Some(Proxy::Jumpbox {
+                    username: username.unwrap_or_else(|| vm.username.clone()),
+                    host,
+                    port,
+                    private_key: vm.private_key.clone(),
+                    host_key: key.or_else(|| vm.host_key.clone()),
+                }));
+            }
             let private_key = match (&model.all_proxy_private_key, key_file) {
                 (Some(_), Some(_)) => {
                     return Err(Fault::new(

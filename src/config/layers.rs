@@ -235,7 +235,10 @@ fn register(value: &Value, secret: bool, mask: &Mask) {
 /// Nothing and empty texts count as missing, except where a missing value would quietly
 /// change what a backup is worth.
 fn strip(value: &mut Value, top: bool) {
-    let keep = |key: &str| top && matches!(key, "worker_identity" | "recovery_identity");
+    let keep = |key: &str| {
+        (top && matches!(key, "worker_identity" | "recovery_identity"))
+            || key == "decryption_passphrase"
+    };
     let Value::Object(map) = value else {
         if let Value::Array(list) = value {
             list.iter_mut().for_each(|item| strip(item, false));

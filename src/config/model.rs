@@ -20,6 +20,7 @@ pub(crate) struct Model {
     pub(crate) new_chain_every: Option<Span>,
     pub(crate) worker_identity: Option<Hidden>,
     pub(crate) recovery_identity: Option<Hidden>,
+    pub(crate) ops_manager: Option<OpsManagerModel>,
     pub(crate) director: Option<DirectorModel>,
     pub(crate) bosh: Option<BoshModel>,
     pub(crate) tas: Option<TasModel>,
@@ -37,14 +38,15 @@ pub(crate) struct Model {
     pub(crate) id: Option<Text>,
     pub(crate) id_file: Option<Text>,
     pub(crate) confirm_target: Option<Text>,
+    pub(crate) in_place: Option<Flag>,
+    pub(crate) accept_ops_manager_version: Option<Text>,
+    pub(crate) stemcells: Option<Text>,
     #[serde(rename = "prune")]
     _prune: Option<Later>,
     #[serde(rename = "retention")]
     _retention: Option<Later>,
     #[serde(rename = "lock_days")]
     _lock_days: Option<Later>,
-    #[serde(rename = "ops_manager")]
-    _ops_manager: Option<Later>,
 }
 
 /// One entry of `stores`: a bucket, or a directory when it has a `path`.
@@ -69,6 +71,23 @@ pub(crate) struct StoreModel {
     pub(crate) sse_kms_key_id: Option<Text>,
     pub(crate) skip_s3_checksums: Option<Flag>,
     pub(crate) checksum_algorithm: Option<Text>,
+}
+
+/// `ops_manager`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct OpsManagerModel {
+    pub(crate) url: Option<Text>,
+    pub(crate) username: Option<Text>,
+    pub(crate) password: Option<Hidden>,
+    pub(crate) client_id: Option<Text>,
+    pub(crate) client_secret: Option<Hidden>,
+    pub(crate) decryption_passphrase: Option<Hidden>,
+    pub(crate) ca_cert: Option<Text>,
+    pub(crate) skip_ssl_validation: Option<Flag>,
+    pub(crate) ssh_username: Option<Text>,
+    pub(crate) ssh_private_key: Option<Hidden>,
+    pub(crate) ssh_host_key: Option<Text>,
 }
 
 /// `director`.
@@ -114,9 +133,10 @@ pub(crate) struct LimitsModel {
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 6] = [
+    let sections: [(&'static str, &'static [&'static str]); 7] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
+        ("ops_manager", fields_of::<OpsManagerModel>()),
         ("director", fields_of::<DirectorModel>()),
         ("bosh", fields_of::<BoshModel>()),
         ("tas", fields_of::<TasModel>()),
@@ -129,7 +149,7 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The keys that are known but refused.
-pub const LATER: [&str; 4] = ["prune", "retention", "lock_days", "ops_manager"];
+pub const LATER: [&str; 3] = ["prune", "retention", "lock_days"];
 
 /// Serde tells a deserializer a struct's keys; this one only listens.
 fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {

@@ -70,6 +70,21 @@ pub(super) fn director(text: &str) -> Result<HostPort, &'static str> {
     host_port(authority)
 }
 
+/// Ops Manager: `host`, `host:port` or `https://host/…`; a path does not count.
+pub(super) fn ops_manager(text: &str) -> Result<HostPort, &'static str> {
+    let rest = match text.split_once("://") {
+        Some(("https", rest)) => rest,
+        Some(("http", _)) => return Err("begins with http://; an Ops Manager speaks https only"),
+        Some(_) => return Err("is not an Ops Manager's address; use https://HOST"),
+        None => text,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("holds a user name; use `username` and `password`");
+    }
+    host_port(authority)
+}
+
 /// An S3 endpoint with its scheme.
 pub(super) fn endpoint(text: &str, disable_ssl: bool) -> Result<String, &'static str> {
     let (scheme, rest) = match text.split_once("://") {

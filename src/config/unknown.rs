@@ -72,6 +72,12 @@ fn unknown(path: &str, key: &str) -> Fault {
     } else {
         format!("{section}.{shown}")
     };
+    if (section, key) == ("ops_manager", "skip_ssl_verification") {
+        return Fault::new(
+            path,
+            "is not a key of Lifeboat; did you mean `skip_ssl_validation`?",
+        );
+    }
     let hint = ELSEWHERE
         .iter()
         .find(|(other, _)| *other == key)

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+pub use crate::opsman::Credentials;
 use crate::secret::Secret;
 
 /// How to reach what is backed up.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Ops Manager, which knows the rest.
+    pub ops_manager: Option<OpsManager>,
+    /// What the configuration says itself of that rest; wins over what Ops Manager knows.
+    pub given: Given,
     /// The director's VM, for the component `director`.
     pub director: Option<Director>,
     /// The Director's API, for deployments.
@@ -19,6 +24,76 @@ pub struct Settings {
     pub unsafe_lock_free: bool,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// Ops Manager's API, and its VM over SSH.
+#[derive(Debug, Clone)]
+pub struct OpsManager {
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// 443 unless said otherwise.
+    pub port: u16,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// Unlocks it, and opens its export.
+    pub decryption_passphrase: Option<Secret>,
+    /// PEM certificates that replace the system's roots.
+    pub ca_cert: Option<String>,
+    /// Whether its certificate may be anybody's.
+    pub skip_ssl_validation: bool,
+    /// The worker's HTTPS proxy.
+    pub https_proxy: Option<HttpProxy>,
+    /// Its VM, for what the API cannot do.
+    pub ssh: Option<Vm>,
+}
+
+/// Ops Manager's VM over SSH.
+#[derive(Debug, Clone)]
+pub struct Vm {
+    /// `ubuntu` unless said otherwise.
+    pub username: String,
+    /// OpenSSH or PEM, unencrypted.
+    pub private_key: Secret,
+    /// As [`Director::host_key`].
+    pub host_key: Option<String>,
+}
+
+/// What the configuration says of the director and its API beside `ops_manager`, each part by
+/// itself.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// [`Director::host`] and its port.
+    pub director_host: Option<(String, u16)>,
+    /// [`Director::username`].
+    pub director_username: Option<String>,
+    /// [`Director::private_key`].
+    pub director_key: Option<Secret>,
+    /// [`Director::host_key`].
+    pub director_host_key: Option<String>,
+    /// [`Bosh::host`] and its port.
+    pub bosh_host: Option<(String, u16)>,
+    /// [`Bosh::client`] and its secret.
+    pub bosh_client: Option<(String, Secret)>,
+    /// [`Bosh::ca_cert`].
+    pub bosh_ca_cert: Option<String>,
+    /// The way to the director, its API and the instances.
+    pub proxy: Option<Proxy>,
+    /// The worker's HTTPS proxy.
+    pub https_proxy: Option<HttpProxy>,
+}
+
+impl Given {
+    /// Whether it says all of the director.
+    pub fn has_director(&self) -> bool {
+        self.director_host.is_some()
+            && self.director_username.is_some()
+            && self.director_key.is_some()
+    }
+
+    /// Whether it says all of the Director's API.
+    pub fn has_api(&self) -> bool {
+        self.bosh_host.is_some() && self.bosh_client.is_some()
+    }
 }
 
 /// The director's VM over plain SSH.

@@ -40,6 +40,14 @@ pub enum Error {
         /// In bytes.
         limit: u64,
     },
+    /// What was to be sent could not be read; the server has only a part of it.
+    #[error("{url} was not sent all: {source}")]
+    Source {
+        /// Without credentials and query.
+        url: String,
+        /// Of the reader.
+        source: io::Error,
+    },
     /// The wait's deadline passed.
     #[error("{url} was given up: the time set for this work is over")]
     Deadline {
@@ -62,9 +70,11 @@ impl Error {
         match self {
             Self::Unreachable { cause, .. } => !cause.is_lasting(),
             Self::Lost { .. } => repeatable,
-            Self::Setting(_) | Self::TooLong { .. } | Self::Deadline { .. } | Self::Stopped(_) => {
-                false
-            }
+            Self::Setting(_)
+            | Self::TooLong { .. }
+            | Self::Source { .. }
+            | Self::Deadline { .. }
+            | Self::Stopped(_) => false,
         }
     }
 }

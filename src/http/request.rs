@@ -87,6 +87,13 @@ impl Request {
         }
     }
 
+    /// Gives it a JSON document as its body.
+    #[must_use]
+    pub fn json(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.with("content-type", &Secret::new("application/json"))
+    }
+
     /// Sets a header; an earlier one of that name goes.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &Secret) -> Self {

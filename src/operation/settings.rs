@@ -6,8 +6,11 @@ mod restoration;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::restoration::{Origin, Restoration, Step};
-pub use crate::foundation::{Bosh, Director, HttpProxy, Limits, Proxy, Settings as Foundation};
+pub use self::restoration::{Choices, Origin, Restoration, Step};
+pub use crate::foundation::{
+    Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,
+    Proxy, Settings as Foundation, Vm,
+};
 pub use crate::report::Build;
 use crate::secret::Secret;
 

@@ -69,8 +69,10 @@ ROUTES = [  # method, path, who may, what answers; the first that fits
     ("PUT", f"{P}/staged/products/{GUID}/errands", CHANGE, "put_errands"),
     ("GET", f"{P}/staged/products/{GUID}/max_in_flight", VIEW, "max_in_flight"),
     ("GET", f"{P}/staged/products/{GUID}/pre_deploy_check", VIEW, "product_check"),
+    ("GET", f"{P}/staged/products/{GUID}/verifiers/install_time", VIEW, "product_verifiers"),
     ("PUT", f"{P}/staged/products/{GUID}/verifiers/install_time/{GUID}", CHANGE, "put_product_verifier"),
     ("GET", f"{P}/staged/director/pre_deploy_check", VIEW, "director_check"),
+    ("GET", f"{P}/staged/director/verifiers/install_time", VIEW, "director_verifiers"),
     ("PUT", f"{P}/staged/director/verifiers/install_time/{GUID}", CHANGE, "put_director_verifier"),
     ("GET", f"{P}/staged/director/{GUID}", VIEW, "director_section"),
     ("PUT", f"{P}/staged/director/{GUID}", CHANGE, "put_director_section"),
@@ -176,7 +178,7 @@ class OpsManager(Export, Install, Read, Staged, Service):
 
     def come_up(self):
         """`starting` from now on, for as many looks as `startup` says; then ready."""
-        given = {"bad_gateway": 1, "waiting": 1, **self.spec.get("startup", {})}
+        given = {"bad_gateway": 0, "waiting": 1, **self.spec.get("startup", {})}
         with self.lock:
             self.startup = ["bad"] * given["bad_gateway"] + ["waiting"] * given["waiting"]
             self.state = "starting" if self.startup else "ready"

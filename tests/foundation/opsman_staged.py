@@ -147,6 +147,17 @@ class Staged:
     def product_check(self, request, guid):
         return self.check(self.staged_product(guid))
 
+    def verifiers(self, product):
+        return Answer.json({"verifiers": [
+            {"type": one["type"], "enabled": one["type"] not in product["verifiers"]}
+            for one in self.spec.get("verifiers", []) if one.get("product", "p-bosh") == product["type"]]})
+
+    def director_verifiers(self, request):
+        return self.verifiers(self.director_model())
+
+    def product_verifiers(self, request, guid):
+        return self.verifiers(self.staged_product(guid))
+
     def put_verifier(self, request, product, kind):
         if all(one["type"] != kind for one in self.spec.get("verifiers", [])):
             return Answer.json(MISSING, 404)

@@ -66,7 +66,8 @@ class Service:
         """The head of a request has arrived, its body has not."""
 
     def done(self, request):
-        """The answer has left, or cannot."""
+        """The answer is about to leave, or cannot; may be called twice. Before the last byte: whoever has read that
+        may send his next request at once."""
 
     def record(self, entry):
         with self.changed:
@@ -202,6 +203,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if cut is not None:
                 piece = piece[:cut - sent]
             sent += len(piece)
+            if sent == answer.length:
+                self.service.done(self)
             if piece:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             if cut is not None and sent >= cut:
@@ -209,6 +212,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
+        self.service.done(self)
         self.wfile.write(b"0\r\n\r\n" if chunked else b"")
         self.wfile.flush()
 
@@ -228,6 +232,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if cut is not None:
             body = body[:cut]
             self.close_connection = True
+        self.service.done(self)
         self.wfile.write(body)
         self.wfile.flush()
         if cut is not None:

@@ -2,6 +2,7 @@
 //! that names the field.
 
 mod keys;
+mod ops_manager;
 mod restore;
 mod sections;
 mod values;

@@ -131,6 +131,20 @@ pub struct Restoration {
     pub origin: Origin,
     /// What must be reached by bbr's contract: that of [`Step::component`], if any.
     pub components: Vec<Component>,
+    /// What the operator decided.
+    pub choices: Choices,
+}
+
+/// What an operator decides about a restore. Nothing of it is a default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The foundation's own IaaS is repaired: its VMs are there and may run, and the director's
+    /// VM is the one that `bosh-state.json` names.
+    pub in_place: bool,
+    /// A version of Ops Manager that is not the recorded one and will do.
+    pub ops_manager_version: Option<String>,
+    /// Where stemcell tarballs are.
+    pub stemcells: Option<PathBuf>,
 }
 
 #[cfg(test)]

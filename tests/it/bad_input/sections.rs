@@ -139,10 +139,6 @@ fn unknown_keys_are_refused_by_name() {
                 params(json!({"prune": true})),
                 "params.prune: is not in this release (0.1.0); take it out",
             ),
-            (
-                source("ops_manager", json!({"url": "x"})),
-                "source.ops_manager: is not in this release (0.1.0); take it out",
-            ),
         ],
     );
 }
