@@ -12,6 +12,7 @@ pub mod keygen;
 mod live;
 mod plan;
 mod preflight;
+mod restore;
 pub mod settings;
 mod steps;
 mod stores;
@@ -26,7 +27,8 @@ pub use directory::from_directories;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use preflight::pre_backup_check;
-pub use steps::step;
+pub use restore::restore;
+pub use steps::{before_data, step};
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

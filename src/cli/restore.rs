@@ -4,10 +4,12 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 
-use super::Ended;
+use super::{Ended, print, print_json};
 use crate::config::{Action, Configuration, Door};
-use crate::operation::Context;
 use crate::operation::settings::{Restoration, Step};
+use crate::operation::{self, Context};
+use crate::report::restore::shown;
+use crate::report::text;
 
 /// What stands behind `restore`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,14 @@ pub(super) fn run(
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
     match &configuration.action {
-        Action::RestorePlan(..) => bail!("restore plan is not in this release"),
+        Action::RestorePlan(origin, choices) => {
+            let plan = operation::plan(context, &configuration.settings, origin, choices)?;
+            if json {
+                print_json(stdout, &shown::plan_json(&plan))
+            } else {
+                print(stdout, &shown::plan(&plan))
+            }
+        }
         Action::Restore(restoration) if json => {
             bail!(
                 "--json belongs to `restore plan`, not to the step {}",
@@ -57,12 +66,25 @@ pub(super) fn run(
     }
 }
 
-/// Runs a step that is built.
+/// One arm for each kind of step that is built.
 fn step(
-    _context: &Context,
-    _configuration: &Configuration,
+    context: &Context,
+    configuration: &Configuration,
     restoration: &Restoration,
-    _stdout: &mut dyn Write,
+    stdout: &mut dyn Write,
 ) -> Result<Ended> {
-    bail!("the step {} is not in this release", restoration.step)
+    let settings = &configuration.settings;
+    match &restoration.step {
+        Step::Director | Step::Tas | Step::ServiceInstances | Step::Deployment(_) => {
+            operation::before_data(context, settings, restoration)?;
+            let restored = operation::restore(context, settings, restoration)?;
+            context.monitor.info(text::restored(&restored).trim_end());
+            let said = format!("restored {} from {}\n", restored.step, restored.origin);
+            print(stdout, &said)
+        }
+        _ => print(
+            stdout,
+            &shown::step(&operation::step(context, settings, restoration)?),
+        ),
+    }
 }

@@ -3,6 +3,7 @@
 //! whatever ended it. `docs/design.md`, *Restoring a foundation*.
 
 pub(super) mod apply;
+mod before;
 pub(super) mod bosh_state;
 pub(super) mod facts;
 pub(super) mod ground;
@@ -11,12 +12,15 @@ pub(super) mod instances;
 mod isolation;
 pub(super) mod mark;
 mod pull;
+mod reach;
 mod references;
 pub(super) mod scale;
 pub(super) mod state_file;
 pub(super) mod stemcells;
 
 use anyhow::{Result, bail};
+
+pub use before::before_data;
 
 use super::Context;
 use super::settings::{Restoration, Settings, Step};

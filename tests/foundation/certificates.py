@@ -11,12 +11,14 @@ KINDS = ("good", "wrong-host", "foreign", "expired")
 class Authority:
     """`ca.pem` for clients; `context(kind)` for servers. Unusual certificates are made when first asked for."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, known=False):
+        """`known`: the directory holds ca.pem and ca.key already."""
         self.directory = directory
         os.makedirs(directory, exist_ok=True)
         self.lock = threading.Lock()
         self.contexts = {}
-        self._authority("ca", "Lifeboat test foundation")
+        if not known:
+            self._authority("ca", "Lifeboat test foundation")
         self.ca_file = f"{directory}/ca.pem"
         self.context("good")
 

@@ -189,7 +189,9 @@ class Verbs(OpsVerbs):
         director.username, director.password = username or director.username, password or director.password
 
     def do_set_manifest(self, deployment, text):
-        self.foundation.director.deployments[deployment]["manifest"] = text
+        director = self.foundation.director
+        with director.db.change() as rows:
+            rows["deployments"][deployment]["manifest"] = text
 
     def do_set_vm(self, instance, vm=None, vm_without=None, ssh=None, ssh_without=None, unresponsive_agent=None):
         """Change what the director says of an instance; only what is given."""
@@ -197,6 +199,61 @@ class Verbs(OpsVerbs):
                            ("unresponsive_agent", unresponsive_agent)):
             if value is not None:
                 self._instance(instance).spec[key] = value
+
+    def do_release_tasks(self, hold):
+        return {"count": self._service("director").tasks.release(hold)}
+
+    # -- IaaS and database ----------------------------------------------------------------------------------
+
+    def do_iaas(self):
+        return self.foundation.iaas.describe()
+
+    def do_iaas_has(self, kind, cid):
+        """What a foundation that shares this IaaS asks."""
+        return {"found": getattr(self.foundation.iaas, f"has_{kind}")(cid, own=True)}
+
+    def do_iaas_agent(self, agent_id):
+        answer = self.foundation.iaas.agent(agent_id, own=True)
+        return {"found": answer is not None, "disks": answer["disks"] if answer else []}
+
+    def do_iaas_delete(self, kind, cid):
+        """Behind the director's back: the VM is gone with its machine, or the disk."""
+        iaas = self.foundation.iaas
+        if not getattr(iaas, f"has_{kind}")(cid, own=True):
+            return {"found": False}
+        getattr(iaas, f"delete_{kind}")(cid)
+        return {"found": True}
+
+    def do_iaas_share(self, socket=None, agents=False, cannot_tell=False):
+        self.foundation.iaas.share(socket, agents)
+        self.foundation.iaas.cannot_tell = cannot_tell
+
+    def do_director_db(self, table=None):
+        db = self._service("director").db
+        db.refresh()
+        return {"rows": db.rows[table] if table else db.rows}
+
+    def do_iaas_detach(self, vm, disk):
+        self.foundation.iaas.detach_disk(vm, disk)
+
+    def do_director_lock(self, name, task_id, seconds):
+        """A lock row as of a task that holds it, ending in so many seconds."""
+        with self._service("director").db.change() as rows:
+            rows["locks"][name] = {"task_id": str(task_id), "expired_at": time.time() + seconds}
+
+    def do_director_disk(self, disk, active):
+        """What the database says of a persistent disk."""
+        db = self._service("director").db
+        with db.change() as rows:
+            found = [one for row in rows["instances"] for one in row["disks"] if one["disk_cid"] == disk]
+            found[0]["active"] = active
+
+    def do_describe(self):
+        """The ready line as things are now."""
+        return self.foundation.describe()
+
+    def do_vms(self, deployment):
+        return {"vms": self._service("director").vms(deployment, with_vm=False)}
 
     # -- instances --------------------------------------------------------------------------------------
 
@@ -226,7 +283,7 @@ class Verbs(OpsVerbs):
     def do_leaks(self):
         """Everything a tool may have left behind: users and artifact directories, by instance."""
         found = {}
-        for key, instance in self.foundation.instances.items():
+        for key, instance in list(self.foundation.instances.items()):
             left = {"users": [name for name in instance.user_names("bosh_") if name != instance.spec.get("login")],
                     "artifacts": instance.artifacts()["exists"]}
             beside = sorted(name for name in os.listdir(f"{instance.vcap}/store") if "bbr" in name)

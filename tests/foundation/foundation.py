@@ -32,22 +32,27 @@ import sandbox  # noqa: E402
 import template  # noqa: E402
 from certificates import Authority  # noqa: E402
 from director import Director  # noqa: E402
+from iaas import Iaas, keep_store  # noqa: E402
 from instance import FoundationError, Instance  # noqa: E402
 from opsman import OpsManager  # noqa: E402
 from postgres import Postgres  # noqa: E402
+from scratch import Scratch  # noqa: E402
 from socks import Jumpbox, Socks  # noqa: E402
 from spec import complete  # noqa: E402
 from store import Store  # noqa: E402
 from uaa import Uaa  # noqa: E402
 
 
-class Foundation:
+class Foundation(Scratch):
     def __init__(self, spec, directory):
         self.spec, self.directory = spec, directory
         self.journal = f"{directory}/journal"
         self.instances, self.stores = {}, {}
         self.director = self.uaa = self.postgres = self.socks = self.jumpbox = self.opsman = None
         self.keys = {}
+        self.iaas = Iaas(spec["iaas"], control.ask)
+        self.iaas.make_machine = self.make_machine
+        self.made = 0
         open(self.journal, "w").close()
         os.chmod(self.journal, 0o666)
 
@@ -69,13 +74,15 @@ class Foundation:
             for one in waiting:
                 one.result()
         self.make_logins()
+        self.register_hosts()
         if self.postgres:
             self.postgres.tell(self.instances.values())
         given = self.spec.get("director")
         if given is not None:
             if given.get("auth") == "uaa":
                 self.uaa = Uaa(self.authority, given)
-            self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa)
+            self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa,
+                                     self.iaas, self.director_host())
         if self.spec.get("opsman") is not None:
             self.opsman = OpsManager(self.authority, self.spec["opsman"], self)
             self.opsman.set_up()
@@ -103,6 +110,29 @@ class Foundation:
                     **(self.spec["jumpbox"] if isinstance(self.spec["jumpbox"], dict) else {})}
             self.instances["jumpbox"] = Instance("jumpbox", "jumpbox/0", spec, place, self.journal)
 
+    def director_host(self):
+        """The machine that the director runs on, where the spec has one."""
+        found = [host["name"] for host in self.spec["hosts"] if host.get("director")]
+        return self.instances[found[0]] if found else None
+
+    def make_machine(self, key, name, spec, store=None):
+        """One more machine while the foundation runs; `store` is what its persistent disk holds."""
+        self.made += 1
+        instance = Instance(key, name, spec, f"{self.directory}/made/{self.made}", self.journal)
+        instance.prepare(f"{self.directory}/etc")
+        keep_store(store, instance)
+        for attempt in range(3):
+            try:
+                instance.boot()
+                break
+            except FoundationError:
+                if attempt == 2:
+                    raise
+        if self.postgres:
+            self.postgres.tell([instance])
+        self.instances[key] = instance
+        return instance
+
     def boot(self, instance):
         instance.prepare(f"{self.directory}/etc")
         for attempt in range(3):
@@ -115,20 +145,28 @@ class Foundation:
 
     def make_logins(self):
         """Hosts reached without a director: a user with a key of its own and sudo."""
-        os.makedirs(f"{self.directory}/keys", exist_ok=True)
         for key, instance in self.instances.items():
-            login = instance.spec.get("login")
-            if not login:
-                continue
-            path = f"{self.directory}/keys/{key}"
+            if instance.spec.get("login"):
+                self.make_login(key, instance, instance.spec["login"])
+
+    def make_login(self, key, instance, login, private=None):
+        """`private`: the key, where it is known already."""
+        path = f"{self.directory}/keys/{key}"
+        os.makedirs(f"{self.directory}/keys", exist_ok=True)
+        if private:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(private)
+            with open(path + ".pub", "wb") as file:
+                subprocess.run(["ssh-keygen", "-y", "-f", path], check=True, stdin=subprocess.DEVNULL, stdout=file)
+        else:
             kind = instance.spec.get("key_type", "rsa")
             extra = ["-b", "2048", "-m", "PEM"] if kind == "rsa" else []
             subprocess.run(["ssh-keygen", "-q", "-t", kind, *extra, "-N", "", "-C", login, "-f", path], check=True,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            with open(path + ".pub") as file:
-                instance.add_user(login, file.read(), sudo=key != "jumpbox", home_base="/home")
-            give_to_caller(path)
-            self.keys[key] = path
+        with open(path + ".pub") as file:
+            instance.add_user(login, file.read(), sudo=key != "jumpbox", home_base="/home")
+        give_to_caller(path)
+        self.keys[key] = path
 
     # -- for the control socket -----------------------------------------------------------------------
 
@@ -180,7 +218,7 @@ class Foundation:
         return about
 
     def end(self):
-        for instance in self.instances.values():
+        for instance in list(self.instances.values()):
             instance.end()
 
 

@@ -244,6 +244,19 @@ class Instance:
         elif on and (not self.agent or self.agent.poll() is not None):
             self.boot()
 
+    def is_on(self):
+        return self.agent is not None and self.agent.poll() is None
+
+    def set_jobs(self, wanted):
+        """The jobs of its group are these from now on; what was given to this instance alone stays."""
+        before = self.spec.get("template", {})
+        for name in set(before) - set(wanted):
+            jobs.remove_job(self.vcap, name)
+        for name, job in wanted.items():
+            if before.get(name) != job:
+                jobs.write_job(self.vcap, name, job)
+        self.spec["template"] = wanted
+
     def rotate_host_key(self, kind=None):
         self.make_host_key(kind)
         self.sshd("restart")

@@ -19,6 +19,8 @@ def manifest_value(deployment):
              "stemcells": [{"alias": "default", "os": "ubuntu-jammy", "version": "1.500"}]}
     value["instance_groups" if version == 2 else "jobs"] = [
         _group(group) if version == 2 else _old_group(group) for group in deployment["groups"]]
+    if deployment.get("variables"):
+        value["variables"] = [{"name": name, "type": "password"} for name in deployment["variables"]]
     value["update"] = {"canaries": 1, "max_in_flight": 1, "canary_watch_time": "1000-90000",
                        "update_watch_time": "1000-90000"}
     return value
@@ -33,7 +35,8 @@ def _group(group):
     return {"name": group["name"], "instances": len(group["instances"]), "azs": ["z1"],
             "jobs": [{"name": name, "release": job.get("release", "r"), "properties": job.get("properties", {})}
                      for name, job in listed(group)],
-            "vm_type": "default", "stemcell": "default", "networks": [{"name": "default"}]}
+            "vm_type": "default", "stemcell": "default", "networks": [{"name": "default"}],
+            **{key: group[key] for key in ("persistent_disk", "lifecycle") if key in group}}
 
 
 def _old_group(group):

@@ -7,6 +7,7 @@ import manifest
 from opsman_export import multipart
 from opsman_model import OPS_CLIENT
 from web import Answer
+from yaml_reader import parse
 
 MISSING = {"errors": {"base": ["not found"]}}
 SPAN = {"d": 1, "w": 7, "m": 30, "y": 365}
@@ -44,13 +45,9 @@ class Read:
         return Answer.json(listed)
 
     def members(self, guid):
-        """(group, member, vm line) of each instance that the director knows of."""
+        """The VM line of each instance that the director knows of."""
         director = self.foundation.director
-        deployment = director.deployments.get(guid) if director else None
-        if deployment is None:
-            return []
-        pairs = [(group, member) for group in deployment["groups"] for member in group["instances"]]
-        return [(group, member, vm) for (group, member), vm in zip(pairs, director.vms(deployment))]
+        return director.vms(guid) if director and guid in director.deployments else []
 
     def status(self, request, guid):
         one = self.deployed_product(guid)
@@ -58,8 +55,8 @@ class Read:
             cid = (self.vm.bosh_state() or {}).get("current_vm_cid")
             lines = [status_line("bosh", 0, [self.director_address()], cid, {})] if cid else []
         else:
-            lines = [status_line(group["name"], member["index"], vm["ips"], vm["vm_cid"], vm.get("vitals") or {})
-                     for group, member, vm in self.members(guid)]
+            lines = [status_line(vm["job_name"], vm["index"], vm["ips"], vm["vm_cid"], vm.get("vitals") or {})
+                     for vm in self.members(guid)]
         return Answer.json({"status": lines})
 
     def static_ips(self, request, guid):
@@ -67,15 +64,17 @@ class Read:
         if one["type"] == "p-bosh":
             return Answer.json([{"name": "director-z1", "ips": [self.director_address()]}])
         found = {}
-        for group, _member, vm in self.members(guid):
-            found.setdefault(f"{group['name']}-{vm['az']}", []).extend(vm["ips"])
+        for vm in self.members(guid):
+            found.setdefault(f"{vm['job_name']}-{vm['az']}", []).extend(vm["ips"])
         return Answer.json([{"name": name, "ips": ips} for name, ips in found.items()])
 
     def product_manifest(self, request, guid):
         if self.deployed_product(guid)["type"] == "p-bosh":
             return self.director_manifest(request)
         director = self.foundation.director
-        deployment = (director.deployments.get(guid) if director else None) or self.model.data["deployments"].get(guid)
+        if director and guid in director.deployments:
+            return Answer.json(parse(director.deployments[guid]["manifest"]))
+        deployment = self.model.data["deployments"].get(guid)
         if deployment is None:
             raise Answer.json(MISSING, 404)
         if "manifest" in deployment:

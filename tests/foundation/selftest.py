@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves the foundation: with OpenSSH's client, with plain HTTP, and with the real bbr and om where
-they are ($BBR and $OM, target/tools/bin or PATH; without one its checks are skipped). Last line: `N passed, N failed`.
+"""Proves the foundation: with OpenSSH's client, with plain HTTP, and with the real bbr, bosh and om where they are
+($BBR, $BOSH and $OM, target/tools/bin or PATH; without one its checks are skipped). Last line: `N passed, N failed`.
 
   selftest.py [part of a check's name…]
 """
@@ -17,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import selftest_bbr  # noqa: E402
+import selftest_bosh  # noqa: E402
 import selftest_om  # noqa: E402
 import selftest_opsman  # noqa: E402
 import selftest_opsstates  # noqa: E402
@@ -31,7 +32,7 @@ def program_of(name):
 
 def main():
     passed, failed, skipped = 0, 0, 0
-    programs = {name: program_of(name) for name in ("bbr", "om")}
+    programs = {name: program_of(name) for name in ("bbr", "bosh", "om")}
     for name, program in programs.items():
         if program:
             version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
@@ -40,6 +41,7 @@ def main():
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
     alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS
     checks = [(one, None) for one in alone] + [(one, "bbr") for one in selftest_bbr.CHECKS] + \
+        [(one, "bosh") for one in selftest_bosh.CHECKS] + \
         [(one, "om") for one in selftest_om.CHECKS]
     for check, needed in checks:
         name = check.__name__

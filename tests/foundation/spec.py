@@ -9,16 +9,18 @@ import fixtures
 from instance import FoundationError
 
 TOP = {"fixture", "tas", "director", "deployments", "hosts", "stores", "postgres", "socks", "jumpbox", "artifact",
-       "opsman"}
-DEPLOYMENT = {"name", "manifest", "manifest_version", "groups"}
-GROUP = {"name", "instances", "jobs", "properties"}
+       "iaas", "opsman"}
+DEPLOYMENT = {"name", "manifest", "manifest_version", "groups", "teams", "variables"}
+GROUP = {"name", "instances", "jobs", "properties", "persistent_disk", "lifecycle"}
 INSTANCE = {"jobs", "files", "sshd", "host_key", "windows", "port"}
 MEMBER = INSTANCE | {"id", "index", "bootstrap", "vm", "vm_without", "ssh", "ssh_without", "no_vm",
                      "unresponsive_agent", "absent"}
-HOST = INSTANCE | {"name", "login", "key_type"}
-JOB = {"release", "properties", "scripts", "files", "linked", "addon"}
+HOST = INSTANCE | {"name", "login", "key_type", "director", "private_key"}
+JOB = {"release", "properties", "scripts", "files", "linked", "addon", "errand"}
 DIRECTOR = {"auth", "username", "password", "client", "secret", "token_type", "token_seconds", "token_uses", "prefix",
-            "uaa_url", "tasks", "port", "clients"}
+            "uaa_url", "tasks", "port", "lock_seconds", "checkpoint_seconds", "empty",
+            "clients"}
+IAAS = {"shared", "agents", "cannot_tell"}
 OPSMAN = {"version", "state", "users", "clients", "passphrase", "identity_provider", "info", "token_seconds",
           "token_uses", "parallel", "latency", "export", "startup", "locked_as", "wrong_passphrase", "import_seconds",
           "install_seconds", "products", "adjust", "director", "director_address", "director_manifest", "certificates",
@@ -48,6 +50,7 @@ def complete(given):
         spec.setdefault("director", {})
     if spec.get("director") is not None:
         check(spec["director"], DIRECTOR, "director")
+    check(spec.setdefault("iaas", {}), IAAS, "iaas")
     if spec.get("opsman") is not None:
         complete_opsman(spec["opsman"])
     spec["stores"] = [{"name": store} if isinstance(store, str) else store for store in spec.get("stores", [])]
@@ -80,6 +83,8 @@ def complete_group(deployment, group):
         member.setdefault("id", f"{group['name']}-{index}")
         member.setdefault("index", index)
         member.setdefault("bootstrap", index == 0)
+        if group.get("lifecycle") == "errand":  # it has a VM only while it runs
+            member["absent"] = True
         member["key"] = f"{deployment}/{group['name']}/{member['id']}"
         member["jobs"] = merge(group["jobs"], member.get("jobs", {}))
         check_jobs(member["jobs"])

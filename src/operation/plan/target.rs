@@ -217,7 +217,7 @@ impl Look<'_, '_> {
     }
 
     fn mysql(&mut self, ops: &mut OpsManager) -> Result<()> {
-        let Ok(tas) = apply::tas_guid(self.ground, ops) else {
+        let Ok(tas) = apply::tas_guid(ops, &self.ground.wait()) else {
             return Ok(());
         };
         let Some(group) = scale::group(ops, &tas, &self.ground.wait())? else {

@@ -7,6 +7,7 @@ use super::ground::Ground;
 use super::state_file::{self, Names};
 use super::{bosh_state, scale};
 use crate::bosh;
+use crate::http::Wait;
 use crate::opsman::{ApplyChanges, Deploy, OpsManager, RunState};
 use crate::report::restore::StepEnd;
 
@@ -44,7 +45,7 @@ pub(super) fn apply_director(ground: &Ground<'_>) -> Result<StepEnd> {
     match found.names(recorded.as_deref()) {
         Names::Another(Some(vm)) => said.push(format!("the director is deployed on VM {vm}")),
         Names::Imported(vm) if in_place => {
-            said.push(format!("the director is deployed on its VM {vm}"))
+            said.push(format!("the director is deployed on its VM {vm}"));
         }
         _ => bail!(
             "Apply Changes succeeded, but bosh-state.json names no new director VM; look at it before going on"
@@ -59,7 +60,7 @@ pub(super) fn apply_tas(ground: &Ground<'_>) -> Result<StepEnd> {
     ground.restored(&director)?;
     let mut ops = ground.ops_manager()?;
     ops.ready(&wait)?;
-    let guid = tas_guid(ground, &mut ops)?;
+    let guid = tas_guid(&mut ops, &wait)?;
     scale::require_one(ground, &mut ops, &guid)?;
     let mut said = Vec::new();
     let followed = attach(ground, &mut ops, &mut said)?;
@@ -93,8 +94,8 @@ pub(super) fn apply_tas(ground: &Ground<'_>) -> Result<StepEnd> {
 }
 
 /// The GUID of TAS, which is its deployment's name.
-pub(in crate::operation) fn tas_guid(ground: &Ground<'_>, ops: &mut OpsManager) -> Result<String> {
-    let staged = ops.staged_products(&ground.wait())?;
+pub(in crate::operation) fn tas_guid(ops: &mut OpsManager, wait: &Wait) -> Result<String> {
+    let staged = ops.staged_products(wait)?;
     let found: Vec<_> = staged
         .iter()
         .filter(|product| product.kind == "cf")
@@ -114,7 +115,7 @@ pub(in crate::operation) fn tas_guid(ground: &Ground<'_>, ops: &mut OpsManager) 
 pub(super) fn idle(
     director: &bosh::Director,
     deployment: &str,
-    wait: &crate::http::Wait,
+    wait: &Wait,
 ) -> Result<Option<String>> {
     let instances = match director.instances(deployment, wait) {
         Err(bosh::Error::UnknownDeployment { .. }) => Vec::new(),

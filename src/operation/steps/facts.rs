@@ -55,7 +55,7 @@ impl Facts {
     /// When it is not one.
     pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
         let _value: Value = serde_json::from_slice(text).context("is not JSON")?;
-        anyhow::bail!("TODO")
+        anyhow::bail!("is of a form that this release does not know")
     }
 
     /// The product of a type.

@@ -100,11 +100,6 @@ impl Scanned {
         }
         (chosen, without)
     }
-
-    /// Whether it refers to anything at all.
-    pub(super) fn refers(&self) -> bool {
-        self.vms() + self.disks() > 0
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +154,6 @@ mod tests {
                 problem(3, ProblemKind::MissingDisk),
             ],
         );
-        assert!(one.refers());
         assert_eq!(one.breaches(), Vec::<String>::new());
         let (chosen, without) = one.resolutions();
         let expected = [
@@ -168,7 +162,6 @@ mod tests {
             (3, "delete_disk_reference"),
         ];
         assert_eq!((chosen, without), (expected.into(), vec![]));
-        assert!(!scanned(vec![instance("", "", &[])], vec![]).refers());
     }
 
     #[test]

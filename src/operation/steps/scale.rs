@@ -11,7 +11,7 @@ use crate::opsman::{ApplyChanges, Deploy, OpsManager};
 use crate::report::restore::StepEnd;
 
 /// What the group is called; `database` in Small Footprint.
-const GROUPS: [&str; 2] = ["mysql", "database"];
+pub(super) const GROUPS: [&str; 2] = ["mysql", "database"];
 
 /// The MySQL group of TAS as it is staged.
 pub(in crate::operation) struct Group {
@@ -56,7 +56,7 @@ pub(super) fn scale_down(ground: &Ground<'_>) -> Result<StepEnd> {
     ground.restored(&director)?;
     let mut ops = ground.ops_manager()?;
     ops.ready(&wait)?;
-    let tas = tas_guid(ground, &mut ops)?;
+    let tas = tas_guid(&mut ops, &wait)?;
     let Some(group) = group(&mut ops, &tas, &wait)? else {
         let said = vec![format!(
             "{tas} has no MySQL group: its databases are external"
@@ -103,7 +103,7 @@ pub(super) fn scale_up(ground: &Ground<'_>) -> Result<StepEnd> {
     ground.restored(&director)?;
     let mut ops = ground.ops_manager()?;
     ops.ready(&wait)?;
-    let tas = tas_guid(ground, &mut ops)?;
+    let tas = tas_guid(&mut ops, &wait)?;
     let mut said = Vec::new();
     let followed = apply::attach(ground, &mut ops, &mut said)?;
     let Some(group) = group(&mut ops, &tas, &wait)? else {
@@ -165,21 +165,6 @@ fn enough(
     Ok(recorded
         .as_u64()
         .is_none_or(|wanted| running as u64 == wanted))
-}
-
-/// A restore of TAS refuses a director whose MySQL has another number of instances than one.
-pub(super) fn one_runs(ground: &Ground<'_>, director: &bosh::Director, tas: &str) -> Result<()> {
-    let instances = director.instances(tas, &ground.wait())?;
-    for name in GROUPS {
-        let count = instances.iter().filter(|one| one.group == name).count();
-        ensure!(
-            count < 2,
-            "{tas} has {count} instances of {name}: a restore of TAS needs exactly one. Nothing was restored; run `{}` and `{}` first",
-            ground.command("scale-down"),
-            ground.command("apply-tas")
-        );
-    }
-    Ok(())
 }
 
 fn shown(instances: &Value) -> String {
