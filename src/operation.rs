@@ -12,6 +12,7 @@ mod fetch;
 pub mod keygen;
 mod live;
 mod preflight;
+mod restore;
 mod service_instances;
 pub mod settings;
 mod stores;
@@ -25,6 +26,7 @@ pub use cleanup::cleanup;
 pub use directory::from_directories;
 pub use fetch::fetch;
 pub use preflight::pre_backup_check;
+pub use restore::restore;
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

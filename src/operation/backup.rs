@@ -389,9 +389,5 @@ pub(super) fn component_name(component: &Component) -> Result<ComponentName> {
 /// The command that mends what a run left.
 pub(super) fn mend(components: &[Component], direction: bbr::Direction) -> String {
     let names: Vec<_> = components.iter().map(ToString::to_string).collect();
-    let command = match direction {
-        bbr::Direction::Backup => "cleanup",
-        bbr::Direction::Restore => "restore-cleanup",
-    };
-    format!("lifeboat {command} {}", names.join(" "))
+    format!("lifeboat {} {}", direction.cleanup(), names.join(" "))
 }
