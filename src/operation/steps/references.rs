@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use super::ground::Ground;
 use super::isolation::Scanned;
 use super::mark::Mark;
-use crate::bosh::{Director, ProblemKind};
+use crate::bosh::Director;
 use crate::http::Wait;
 use crate::report::restore::StepEnd;
 
@@ -116,15 +116,11 @@ fn clear(
     }
     ground.context.shutdown.check()?;
     director.resolve(deployment, &chosen, wait)?;
-    let left = director.scan(deployment, wait)?;
+    let left = scan(director, deployment, wait)?;
     let missing: Vec<_> = left
+        .problems
         .iter()
-        .filter(|problem| {
-            matches!(
-                problem.kind,
-                ProblemKind::MissingVm | ProblemKind::MissingDisk
-            )
-        })
+        .filter(|problem| left.is_reference(problem))
         .map(|problem| problem.description.trim())
         .collect();
     ensure!(
