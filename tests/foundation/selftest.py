@@ -20,6 +20,7 @@ import selftest_bbr  # noqa: E402
 import selftest_bosh  # noqa: E402
 import selftest_om  # noqa: E402
 import selftest_opsman  # noqa: E402
+import selftest_opsscratch  # noqa: E402
 import selftest_opsstates  # noqa: E402
 import selftest_parts  # noqa: E402
 from running import Running  # noqa: E402
@@ -39,10 +40,11 @@ def main():
             print(f"{name}: {program} ({version})")
         else:
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
-    alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS
+    alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS + \
+        selftest_opsscratch.CHECKS
     checks = [(one, None) for one in alone] + [(one, "bbr") for one in selftest_bbr.CHECKS] + \
         [(one, "bosh") for one in selftest_bosh.CHECKS] + \
-        [(one, "om") for one in selftest_om.CHECKS]
+        [(one, "om") for one in selftest_om.CHECKS + selftest_opsscratch.OM_CHECKS]
     for check, needed in checks:
         name = check.__name__
         if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
