@@ -3,12 +3,16 @@
 //! Knows tar, entries and digests; not where bytes come from or go. Governed by the
 //! section *Index* of `docs/format.md`.
 
+pub mod copy;
 pub mod name;
+pub mod sums;
 pub mod tar;
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use sha2::{Digest as _, Sha256};
+
+use self::tar::Entry;
 
 /// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,4 +99,18 @@ pub trait EntrySink {
     /// # Errors
     /// When it cannot be stored.
     fn end(&mut self, zeros: u64) -> anyhow::Result<()>;
+}
+
+/// Gives one artifact as a tar. What reads the stores implements it, and what reads directories.
+pub trait TarSource {
+    /// Writes the whole tar; `each` sees every entry once, and for regular files the digest of
+    /// their content.
+    ///
+    /// # Errors
+    /// When it cannot be read whole, is not what it should be, or cannot be written.
+    fn write_tar(
+        &mut self,
+        to: &mut dyn Write,
+        each: &mut dyn FnMut(&Entry, Option<Digest>),
+    ) -> anyhow::Result<()>;
 }

@@ -11,6 +11,7 @@
 //! discover -> Run::new -> check -> mark -> lock -> backup -> unlock -> drain… -> finish
 //!                                    |       any failure -> unlock(false) -> finish
 //!                                    a signal -> abort
+//! discover -> Run::restoring -> check_restore -> mark -> upload… -> lock -> restore -> unlock -> finish
 //! a run that was killed -> discover -> cleanup
 //! ```
 //!
@@ -34,6 +35,7 @@ mod job;
 pub mod lock_order;
 mod manifest;
 mod metadata;
+mod restore;
 mod schedule;
 mod script;
 mod target;
@@ -41,6 +43,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod workflow;
 mod yaml;
 
@@ -55,8 +58,10 @@ pub use error::{Error, Errors, Phase, Trouble};
 pub use instance::{ArtifactPlace, Host, Instance, PlaceKind};
 pub use job::Job;
 pub use metadata::{Constraint, Metadata};
+pub use restore::{Saved, Size};
 pub use script::{Direction, Script};
 pub use target::{Artifact, JobRef, Target};
+pub use upload::Uploaded;
 pub use workflow::{JobTime, Mark, PhaseReport, Run};
 
 /// Places on an instance.

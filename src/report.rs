@@ -251,6 +251,47 @@ pub struct Fetched {
     pub took: Duration,
 }
 
+/// What a step of a restore restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Its name.
+    pub step: String,
+    /// `backup 20261122T010203Z-7f3a09bc`, or `directory DIR`.
+    pub origin: String,
+    /// In the order in which they were restored.
+    pub components: Vec<RestoredComponent>,
+    /// How long.
+    pub took: Duration,
+}
+
+/// One component that was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredComponent {
+    /// Its name in the backup.
+    pub name: String,
+    /// In the order in which they ran.
+    pub phases: Vec<Phase>,
+    /// What was uploaded.
+    pub artifacts: Vec<RestoredArtifact>,
+    /// Whether every restore script ended well.
+    pub complete: bool,
+}
+
+/// One artifact that was uploaded to one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredArtifact {
+    /// `group/id`.
+    pub instance: String,
+    /// The file's name in bbr's layout.
+    pub name: String,
+    /// How many files the instance has of it.
+    pub files: u64,
+    /// Plain bytes.
+    pub bytes: u64,
+    /// How long sending and comparing took.
+    pub took: Duration,
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::commands::{self, Marker, Start, Stop, Whose};
 use super::error::{Error, Phase};
 use super::schedule::Board;
-use super::script::{Direction, Script};
+use super::script::Direction;
 use super::target::JobRef;
 use super::workflow::{Call, Run, stop_scripts};
 use crate::monitor::Monitor;
@@ -102,6 +102,10 @@ impl Abort<'_> {
         }
     }
 
+    fn direction(&self) -> Direction {
+        self.run.direction()
+    }
+
     fn go(&self) -> Aborted {
         let mut aborted = Aborted::default();
         self.end_scripts();
@@ -121,17 +125,20 @@ impl Abort<'_> {
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
         for (names, what) in [
             (&aborted.maybe_locked, "may still be locked"),
-            (&aborted.not_clean, "may still hold files of this backup"),
+            (&aborted.not_clean, "may still hold files of this run"),
         ] {
             if !names.is_empty() {
-                self.monitor
-                    .error(&format!("{what}: {}; run the cleanup", names.join(", ")));
+                self.monitor.error(&format!(
+                    "{what}: {}; run the {}",
+                    names.join(", "),
+                    self.direction().cleanup()
+                ));
             }
         }
         aborted
     }
 
-    /// Ends lock and backup scripts, everywhere at once, and waits no longer than it should
+    /// Ends lock, backup and restore scripts, everywhere at once, and waits no longer than it should
     /// take.
     fn end_scripts(&self) {
         let places = self.run.unended_places();
@@ -169,14 +176,14 @@ impl Abort<'_> {
     fn unlock(&self) -> bool {
         let target = self.run.target();
         let jobs = target.jobs();
-        let waits_for = match target.lock_order(Direction::Backup) {
+        let waits_for = match target.lock_order(self.direction()) {
             Ok(order) => order.unlock_waits_for(),
             Err(_) => vec![Vec::new(); jobs.len()],
         };
         let call = Call {
             phase: Phase::Unlock,
-            script: Script::PostBackupUnlock,
-            environment: Direction::Backup.unlock_environment(false),
+            script: self.direction().unlock(),
+            environment: self.direction().unlock_environment(false),
             shutdown: &self.last,
         };
         let wanted = |job: &JobRef| {
@@ -226,12 +233,12 @@ impl Abort<'_> {
             .iter()
             .map(|job| {
                 let name = &target.job(*job).name;
-                let script = Script::PostBackupUnlock;
+                let script = self.direction().unlock();
                 Start::new(&target.settings, self.run.run_id(), name, script)
             })
             .collect();
         let mut command = commands::start_all(&target.settings, &starts);
-        command.environment = Direction::Backup.unlock_environment(false);
+        command.environment = self.direction().unlock_environment(false);
         match target.instances[place].remote.run(&command, &self.last) {
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stdout);

@@ -1,8 +1,11 @@
-//! Writes the `metadata` file of a bbr artifact directory, one file name at a time.
+//! Writes the `metadata` file of a bbr artifact directory, one file name at a time, and reads it
+//! ([`Recorded`]).
 //!
 //! bbr reads it with a YAML 1.1 parser; so every text is double-quoted and all but printable
 //! ASCII is escaped: nothing can be taken for a number, a boolean or a line break. Governed by
 //! the section *Reading* of `docs/design.md`.
+
+mod read;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,6 +14,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 
+pub use self::read::Recorded;
 use super::instance::PlaceKind;
 use crate::artifact::Digest;
 use crate::clock;

@@ -12,8 +12,13 @@ use super::workflow::Run;
 use crate::monitor::Monitor;
 use crate::shutdown::{Shutdown, Stopped};
 
-/// What to do about leftovers, for every message that finds some.
-pub(super) const ADVICE: &str = "if no other backup is running, run the cleanup of this component";
+/// What to do about leftovers of a run, for every message that finds some.
+pub(super) fn advice(direction: Direction) -> String {
+    format!(
+        "if no other {direction} is running, run the {} of this component",
+        direction.cleanup()
+    )
+}
 
 /// What the checks saw.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +47,8 @@ pub(super) struct Inspection {
     pub(super) state: bool,
     pub(super) marker: bool,
     pub(super) text: String,
-    missing: Vec<String>,
-    free: Option<u64>,
+    pub(super) missing: Vec<String>,
+    pub(super) free: Option<u64>,
     size: Option<u64>,
 }
 
@@ -70,7 +75,7 @@ impl Run {
             tools
         });
         let mut checked = Checked {
-            artifacts: target.artifacts().len(),
+            artifacts: target.artifacts(Direction::Backup).len(),
             space: Vec::new(),
         };
         let mut offenders = Vec::new();
@@ -99,7 +104,10 @@ impl Run {
             }
         }
         if !offenders.is_empty() {
-            errors.push(Error::said(Phase::Check, in_the_way(target, &offenders)));
+            errors.push(Error::said(
+                Phase::Check,
+                in_the_way(target, Direction::Backup, &offenders),
+            ));
         }
         Errors::check(errors)?;
         Ok(checked)
@@ -182,7 +190,12 @@ fn parse(output: &[u8]) -> Option<Inspection> {
     (seen == 3).then_some(found)
 }
 
-fn in_the_way(target: &Target, offenders: &[(String, Inspection)]) -> String {
+/// One sentence about what other runs left.
+pub(super) fn in_the_way(
+    target: &Target,
+    direction: Direction,
+    offenders: &[(String, Inspection)],
+) -> String {
     let paths = &target.settings.paths;
     let list = |of: &dyn Fn(&Inspection) -> bool| {
         let names: Vec<&str> = offenders
@@ -206,7 +219,22 @@ fn in_the_way(target: &Target, offenders: &[(String, Inspection)]) -> String {
         .find_map(|(_, found)| marker_words(&found.text))
         .map(|words| format!(" (left or in use by {words})"))
         .unwrap_or_default();
-    format!("{}{run}: {ADVICE}", parts.join(", and "))
+    // Of bbr's own leftovers nobody knows which kind of run it was.
+    let kind = offenders
+        .iter()
+        .find_map(|(_, found)| marker_direction(&found.text))
+        .unwrap_or(direction);
+    format!("{}{run}: {}", parts.join(", and "), advice(kind))
+}
+
+/// Which kind of run a marker's text is of; `None` when it is no marker of ours.
+pub(super) fn marker_direction(text: &str) -> Option<Direction> {
+    let marker: serde_json::Value = serde_json::from_str(text).ok()?;
+    match marker.get("for").and_then(serde_json::Value::as_str) {
+        Some("restore") => Some(Direction::Restore),
+        // The first release said nothing, and took backups alone.
+        _ => Some(Direction::Backup),
+    }
 }
 
 /// `run ID of FOUNDATION, started TIME` from a marker's text.
@@ -221,7 +249,11 @@ pub(super) fn marker_words(text: &str) -> Option<String> {
             .to_string()
     };
     Some(format!(
-        "run {} of {}, started {}",
+        "{}run {} of {}, started {}",
+        match marker_direction(text) {
+            Some(Direction::Restore) => "restore ",
+            _ => "",
+        },
         part("run"),
         part("foundation"),
         part("started")
@@ -317,7 +349,7 @@ fn plan_problems(target: &Target) -> Vec<String> {
         }
     }
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for artifact in target.artifacts() {
+    for artifact in target.artifacts(Direction::Backup) {
         let writers = files.entry(artifact.place.file_name).or_default();
         writers.push(format!(
             "{} on {}",

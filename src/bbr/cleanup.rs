@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use super::check::{Inspection, inspect_all, marker_words};
+use super::check::{Inspection, inspect_all, marker_direction, marker_words};
 use super::commands::{self, Marker, Start, Stop, Whose};
 use super::discovery::is_windows;
 use super::error::{Error, Errors, Phase, Trouble};
@@ -40,6 +40,9 @@ pub struct Cleaned {
     pub ended: Vec<String>,
     /// `group/id` of the instances that were to be unlocked and are not known to be.
     pub may_be_locked: Vec<String>,
+    /// `group/id` of instances left by a run of the other direction, which is for its own
+    /// cleanup to mend: nothing was touched.
+    pub of_the_other: Vec<String>,
 }
 
 /// Unlocks and cleans a target after a run that could not do it itself. Acts only where
@@ -132,11 +135,14 @@ struct Plan {
 impl Cleanup<'_> {
     fn go(&mut self, leftovers: &Leftovers) {
         let plan = self.plan(leftovers);
+        if !self.cleaned.of_the_other.is_empty() {
+            return;
+        }
         if plan.remove.is_empty() {
             if self.errors.is_empty() {
                 self.monitor.info(&format!(
-                    "{}: nothing is left of a backup; nothing was touched",
-                    self.target.name
+                    "{}: nothing is left of a {}; nothing was touched",
+                    self.target.name, self.direction
                 ));
             }
             return;
@@ -179,6 +185,18 @@ impl Cleanup<'_> {
             };
             if found.artifacts || found.state {
                 self.tell(place, &found);
+            }
+            let kind = marker_direction(&found.text).unwrap_or(self.direction);
+            if kind != self.direction && !leftovers.force {
+                let name = self.name(place);
+                self.errors.push(Error::said(
+                    Phase::Cleanup,
+                    format!(
+                        "{name} was left by a {kind}: run the {}; nothing was touched",
+                        kind.cleanup()
+                    ),
+                ));
+                self.cleaned.of_the_other.push(name);
             }
             foreign |= found.artifacts && !found.state;
             if found.artifacts || found.marker || named {
@@ -312,7 +330,7 @@ impl Cleanup<'_> {
                 };
             let instance = &self.target.instances[place];
             let command = commands::remove(&self.target.settings, Whose::Anybody, marker);
-            let doing = "removing what the backup left";
+            let doing = "removing what was left";
             let output = instance
                 .remote
                 .run(&command, self.shutdown)

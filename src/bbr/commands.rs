@@ -14,7 +14,7 @@ pub(super) const TOOLS: [&str; 10] = [
     "setsid", "env", "grep", "mkdir", "ps", "awk", "tail", "tr", "sed", "stat",
 ];
 
-/// What an instance needs beyond it to be drained.
+/// What an instance needs beyond it to be drained, or to be restored and compared.
 pub(super) const DRAIN_TOOLS: [&str; 8] = [
     "tar",
     "find",
@@ -140,7 +140,7 @@ pub(super) fn remove(settings: &Settings, whose: Whose<'_>, marker: Marker) -> C
     let (artifacts, state) = (settings.paths.artifacts(), settings.paths.state());
     // Removing a million files is silent work.
     shell(
-        "remove what the backup left",
+        "remove what the run left",
         include_str!("sh/remove.sh"),
         [artifacts.as_str(), &state, keep, &run],
     )
@@ -241,6 +241,14 @@ impl DrainPaths {
     pub(super) fn sums(&self) -> Command {
         let args = [&self.source, &self.work];
         shell("hash the artifact", include_str!("sh/sums.sh"), args)
+    }
+
+    /// Unpacks a tar that comes on standard input.
+    pub(super) fn unpack(&self) -> Command {
+        Command::as_root(
+            "unpack the artifact",
+            ["tar", "--extract", "--file=-", "--directory", &self.source],
+        )
     }
 
     fn tar(&self, label: &str) -> Command {

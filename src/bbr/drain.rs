@@ -8,7 +8,7 @@ mod sums;
 
 use std::io::{self, BufReader, Read};
 
-use self::sums::Sums;
+pub(super) use self::sums::Sums;
 use super::commands::DrainPaths;
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
@@ -338,7 +338,7 @@ impl Drain<'_> {
 }
 
 /// Where a drain broke; the streams' own failures are explained by how their commands ended.
-enum Broken {
+pub(super) enum Broken {
     Tar(io::Error),
     Sums(io::Error),
     Sink(anyhow::Error),

@@ -14,12 +14,18 @@ pub enum Phase {
     Discovery,
     /// The checks before anything is changed.
     Check,
+    /// The same before a restore.
+    RestoreCheck,
     /// Writing the markers.
     Mark,
+    /// Moving artifacts onto the instances.
+    Upload,
     /// The lock scripts.
     Lock,
     /// The backup scripts.
     Backup,
+    /// The restore scripts.
+    Restore,
     /// The unlock scripts.
     Unlock,
     /// Moving artifacts off the instances.
@@ -33,9 +39,12 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Discovery => "discovery",
             Self::Check => "pre-backup check",
+            Self::RestoreCheck => "pre-restore check",
             Self::Mark => "mark",
+            Self::Upload => "upload",
             Self::Lock => "lock",
             Self::Backup => "backup",
+            Self::Restore => "restore",
             Self::Unlock => "unlock",
             Self::Drain => "drain",
             Self::Cleanup => "cleanup",
@@ -111,6 +120,15 @@ pub enum Trouble {
         #[source]
         source: anyhow::Error,
     },
+    /// What an upload's source said.
+    #[error("artifact {artifact} could not be read")]
+    Source {
+        /// Its file name.
+        artifact: String,
+        /// Why.
+        #[source]
+        source: anyhow::Error,
+    },
     /// A condition that needs a sentence of its own.
     #[error("{0}")]
     Said(String),
@@ -134,7 +152,12 @@ fn advice(script: Script, job: &str, stderr: &str) -> String {
         text = format!("; it said nothing, so look in /var/vcap/sys/log/{job} there");
     }
     if matches!(script, Script::PostBackupUnlock | Script::PostRestoreUnlock) {
-        text.push_str("; the job may still be locked: mend the cause, then run the cleanup");
+        let cleanup = match script {
+            Script::PostRestoreUnlock => "restore-cleanup",
+            _ => "cleanup",
+        };
+        text.push_str("; the job may still be locked: mend the cause, then run the ");
+        text.push_str(cleanup);
     }
     text
 }

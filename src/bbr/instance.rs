@@ -91,6 +91,14 @@ impl Instance {
         }
     }
 
+    /// Where a job's artifact lies in a run of this direction.
+    pub(super) fn place_at(&self, direction: Direction, job: &Job) -> ArtifactPlace {
+        match direction {
+            Direction::Backup => self.place(job),
+            Direction::Restore => self.restore_place(job),
+        }
+    }
+
     fn default_place(&self, job: &Job) -> ArtifactPlace {
         ArtifactPlace {
             file_name: format!("{}-{}-{}.tar", self.group, self.index, job.name),
@@ -132,4 +140,14 @@ pub enum PlaceKind {
         /// `JOB-RELEASE-backup-one-restore-all`.
         name: String,
     },
+}
+
+impl PlaceKind {
+    /// How the artifact is called in bbr's layout.
+    pub fn file_name(&self) -> String {
+        match self {
+            Self::Instance { group, index, job } => format!("{group}-{index}-{job}.tar"),
+            Self::Custom { name } => format!("{name}.tar"),
+        }
+    }
 }

@@ -99,6 +99,14 @@ impl Direction {
         }
     }
 
+    /// The command that mends what a killed run of this direction left.
+    pub fn cleanup(self) -> &'static str {
+        match self {
+            Self::Backup => "cleanup",
+            Self::Restore => "restore-cleanup",
+        }
+    }
+
     /// The variables of the unlock script: only that of a backup learns how it went.
     pub fn unlock_environment(self, successful: bool) -> Vec<(String, String)> {
         match self {

@@ -4,7 +4,7 @@ use super::Settings;
 use super::instance::{ArtifactPlace, Instance};
 use super::job::Job;
 use super::lock_order::{Cycle, LockOrder, Lockable};
-use super::script::{Direction, Script};
+use super::script::Direction;
 
 /// A deployment, or the director.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct JobRef {
     pub job: usize,
 }
 
-/// One artifact to drain.
+/// One artifact to drain or to upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// Whose.
@@ -81,17 +81,17 @@ impl Target {
         LockOrder::new(&lockables)
     }
 
-    /// The artifacts that a backup makes, grouped by instance, those of bbr's
+    /// The artifacts that a backup makes or a restore takes, grouped by instance, those of bbr's
     /// `custom_artifacts` last.
-    pub fn artifacts(&self) -> Vec<Artifact> {
+    pub fn artifacts(&self, direction: Direction) -> Vec<Artifact> {
         let mut artifacts: Vec<Artifact> = self
             .jobs()
             .into_iter()
-            .filter(|job| self.job(*job).has(Script::Backup))
+            .filter(|job| self.job(*job).has(direction.work()))
             .map(|job| Artifact {
                 job,
                 instance: self.instance(job).name(),
-                place: self.instance(job).place(self.job(job)),
+                place: self.instance(job).place_at(direction, self.job(job)),
             })
             .collect();
         artifacts.sort_by_key(|artifact| {

@@ -1,4 +1,4 @@
-//! The phases of one backup of one target, and what has been done so far.
+//! The phases of one run on one target, and what has been done so far.
 //!
 //! The order and its successors are in the module's head. State is kept pessimistically: what may
 //! have happened counts as happened, until the contrary was seen.
@@ -34,21 +34,22 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub(super) fn text(&self, phase: &str) -> String {
+    pub(super) fn text(&self, direction: Direction) -> String {
         serde_json::json!({
             "run": self.run,
             "foundation": self.foundation,
             "started": clock::rfc3339(self.started),
-            "phase": phase,
+            "for": direction.to_string(),
         })
         .to_string()
     }
 }
 
-/// One backup of one target. Its phases are called in the order of the module's head, each
-/// once; [`Run::unlock`] and [`Run::finish`] also after a failure.
+/// One backup or restore of one target. Its phases are called in the order of the module's head,
+/// each once; [`Run::unlock`] and [`Run::finish`] also after a failure.
 #[derive(Debug)]
 pub struct Run {
+    direction: Direction,
     target: Target,
     mark: Mark,
     locks: bool,
@@ -61,7 +62,7 @@ pub(super) struct State {
     pub(super) marked: BTreeSet<usize>,
     /// Whether a lock script may have been started.
     pub(super) locking: bool,
-    /// Lock and backup scripts that were started and not seen to end.
+    /// Lock, backup and restore scripts that were started and not seen to end.
     pub(super) unended: BTreeSet<(JobRef, Script)>,
     /// Jobs whose unlock script was seen to end well.
     pub(super) unlocked: BTreeSet<JobRef>,
@@ -72,6 +73,7 @@ impl Run {
     /// runs.
     pub fn new(target: Target, mark: Mark, unsafe_lock_free: bool) -> Self {
         Self {
+            direction: Direction::Backup,
             target,
             mark,
             locks: !unsafe_lock_free,
@@ -79,14 +81,26 @@ impl Run {
         }
     }
 
-    /// What is backed up.
+    /// Begins a restore; touches nothing.
+    pub fn restoring(target: Target, mark: Mark) -> Self {
+        Self {
+            direction: Direction::Restore,
+            target,
+            mark,
+            locks: true,
+            state: Mutex::default(),
+        }
+    }
+
+    /// What is backed up or restored.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The artifacts that the backup makes, grouped by instance, shared ones last.
+    /// The artifacts that a backup makes or a restore takes, grouped by instance, shared ones
+    /// last.
     pub fn artifacts(&self) -> Vec<Artifact> {
-        self.target.artifacts()
+        self.target.artifacts(self.direction)
     }
 
     /// Puts a marker on every instance that takes part, so that whoever finds the
@@ -97,8 +111,8 @@ impl Run {
     /// When another run's marker is there, or one cannot be written.
     pub fn mark(&self, shutdown: &Shutdown) -> Result<(), Errors> {
         let settings = &self.target.settings;
-        let command = commands::mark(settings, &self.mark.text("lock"));
-        let places = self.places(|instance| instance.takes_part(Direction::Backup));
+        let command = commands::mark(settings, &self.mark.text(self.direction));
+        let places = self.places(|instance| instance.takes_part(self.direction));
         let errors = self.on_each(&places, shutdown, |place| {
             self.state().marked.insert(place);
             let output = self.ask(Phase::Mark, place, "writing the marker", &command, shutdown)?;
@@ -109,14 +123,16 @@ impl Run {
             if output.exit.status != EXISTS {
                 return Err(self.failed(Phase::Mark, place, "writing the marker", output));
             }
-            let whose = super::check::marker_words(&String::from_utf8_lossy(&output.stdout))
-                .unwrap_or_else(|| "another run".to_owned());
+            let text = String::from_utf8_lossy(&output.stdout);
+            let whose =
+                super::check::marker_words(&text).unwrap_or_else(|| "another run".to_owned());
+            let kind = super::check::marker_direction(&text).unwrap_or(self.direction);
             Err(Error::said(
                 Phase::Mark,
                 format!(
                     "{} is marked by {whose}: {}",
                     self.name(place),
-                    super::check::ADVICE
+                    super::check::advice(kind)
                 ),
             ))
         });
@@ -144,12 +160,12 @@ impl Run {
         }
         let order = self
             .target
-            .lock_order(Direction::Backup)
+            .lock_order(self.direction)
             .map_err(|cycle| Error::said(Phase::Lock, cycle.to_string()))?;
         self.state().locking = true;
         let call = Call {
             phase: Phase::Lock,
-            script: Script::PreBackupLock,
+            script: self.direction.lock(),
             environment: Vec::new(),
             shutdown,
         };
@@ -167,32 +183,7 @@ impl Run {
         shutdown: &Shutdown,
     ) -> Result<PhaseReport, Errors> {
         let start = Instant::now();
-        let places = self.places(|instance| instance.has(Script::Backup));
-        let doing = "making the artifact directory";
-        let errors = self.on_each(&places, shutdown, |place| {
-            let instance = &self.target.instances[place];
-            let names: Vec<String> = instance
-                .jobs
-                .iter()
-                .filter(|job| job.has(Script::Backup))
-                .map(|job| instance.place(job).directory)
-                .collect();
-            let command = commands::directories(&self.target.settings, &names);
-            let output = self.ask(Phase::Backup, place, doing, &command, shutdown)?;
-            match output.exit.status {
-                0 => Ok(()),
-                EXISTS => Err(Error::said(
-                    Phase::Backup,
-                    format!(
-                        "{} appeared on {} since the check: another backup is running there",
-                        self.target.settings.paths.artifacts(),
-                        self.name(place)
-                    ),
-                )),
-                _ => Err(self.failed(Phase::Backup, place, doing, output)),
-            }
-        });
-        Errors::check(errors)?;
+        self.make_directories(Phase::Backup, shutdown)?;
         let call = Call {
             phase: Phase::Backup,
             script: Script::Backup,
@@ -203,6 +194,37 @@ impl Run {
         let mut report = self.phase(&call, free, false, monitor)?;
         report.wall = start.elapsed();
         Ok(report)
+    }
+
+    /// Makes the artifact directory on every instance that has a script that needs one.
+    pub(super) fn make_directories(&self, phase: Phase, shutdown: &Shutdown) -> Result<(), Errors> {
+        let work = self.direction.work();
+        let places = self.places(|instance| instance.has(work));
+        let doing = "making the artifact directory";
+        let errors = self.on_each(&places, shutdown, |place| {
+            let instance = &self.target.instances[place];
+            let names: Vec<String> = instance
+                .jobs
+                .iter()
+                .filter(|job| job.has(work))
+                .map(|job| instance.place_at(self.direction, job).directory)
+                .collect();
+            let command = commands::directories(&self.target.settings, &names);
+            let output = self.ask(phase, place, doing, &command, shutdown)?;
+            match output.exit.status {
+                0 => Ok(()),
+                EXISTS => Err(Error::said(
+                    phase,
+                    format!(
+                        "{} appeared on {} since the check: another run is at work there",
+                        self.target.settings.paths.artifacts(),
+                        self.name(place)
+                    ),
+                )),
+                _ => Err(self.failed(phase, place, doing, output)),
+            }
+        });
+        Errors::check(errors)
     }
 
     /// Runs the unlock scripts of all jobs in reverse order, whether they were locked or not,
@@ -226,12 +248,12 @@ impl Run {
         self.end_scripts(monitor, shutdown)?;
         let order = self
             .target
-            .lock_order(Direction::Backup)
+            .lock_order(self.direction)
             .map_err(|cycle| Error::said(Phase::Unlock, cycle.to_string()))?;
         let call = Call {
             phase: Phase::Unlock,
-            script: Script::PostBackupUnlock,
-            environment: Direction::Backup.unlock_environment(successful),
+            script: self.direction.unlock(),
+            environment: self.direction.unlock_environment(successful),
             shutdown,
         };
         let unlocked = self.phase(&call, order.unlock_waits_for(), false, monitor);
@@ -287,7 +309,7 @@ impl Run {
     pub fn finish(&self, shutdown: &Shutdown) -> Result<(), Errors> {
         let locked = self.maybe_locked();
         let places: Vec<usize> = self.state().marked.iter().copied().collect();
-        let doing = "removing what the backup left";
+        let doing = "removing what this run left";
         let errors = self.on_each(&places, shutdown, |place| {
             let keep = match locked.contains(&place) {
                 true => Marker::Keep,
@@ -324,7 +346,7 @@ impl Run {
             .jobs()
             .into_iter()
             .filter(|job| {
-                self.target.job(*job).has(Script::PostBackupUnlock) && !state.unlocked.contains(job)
+                self.target.job(*job).has(self.direction.unlock()) && !state.unlocked.contains(job)
             })
             .map(|job| job.instance)
             .collect()
@@ -357,7 +379,7 @@ impl Run {
             .collect()
     }
 
-    fn ask(
+    pub(super) fn ask(
         &self,
         phase: Phase,
         place: usize,
@@ -371,7 +393,7 @@ impl Run {
             .map_err(|error| Error::remote(phase, doing, error))
     }
 
-    fn failed(&self, phase: Phase, place: usize, doing: &str, output: Output) -> Error {
+    pub(super) fn failed(&self, phase: Phase, place: usize, doing: &str, output: Output) -> Error {
         Error {
             phase,
             trouble: Trouble::Command {
@@ -385,6 +407,10 @@ impl Run {
 
     pub(super) fn name(&self, place: usize) -> String {
         self.target.instances[place].name()
+    }
+
+    pub(super) fn direction(&self) -> Direction {
+        self.direction
     }
 
     pub(super) fn run_id(&self) -> &str {

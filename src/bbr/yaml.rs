@@ -2,8 +2,11 @@
 //! of two equal keys wins, only the first document counts. The only file that knows the parser.
 
 use std::fmt;
+use std::io::Read;
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
 /// Parses the first document; `None` when there is none, or it is empty.
@@ -25,6 +28,27 @@ pub(super) fn first_document<T: DeserializeOwned>(text: &str) -> Result<Option<T
         Some(Ok(document)) => Ok(document),
         Some(Err(error)) => Err(error.to_string().trim().replace('\n', " ")),
     }
+}
+
+/// Reads one document piece by piece; an empty one is nothing. A `!!binary` text stays base64.
+///
+/// # Errors
+/// One sentence, without a code snippet.
+pub(super) fn stream<S>(from: impl Read, seed: S) -> Result<(), String>
+where
+    S: for<'de> DeserializeSeed<'de, Value = ()>,
+{
+    let options = serde_saphyr::options! {
+        // It may hold a line for each of millions of files.
+        budget: None,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        ignore_binary_tag_for_string: true,
+        with_snippet: false,
+    };
+    serde_saphyr::with_deserializer_from_reader_with_options(from, options, |document| {
+        seed.deserialize(document)
+    })
+    .map_err(|error| error.to_string().trim().replace('\n', " "))
 }
 
 /// A boolean, and nothing that merely looks like one.

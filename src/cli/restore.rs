@@ -4,10 +4,11 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 
-use super::Ended;
+use super::{Ended, print};
 use crate::config::{Action, Configuration, Door};
-use crate::operation::Context;
 use crate::operation::settings::{Restoration, Step};
+use crate::operation::{self, Context};
+use crate::report::text;
 
 /// What stands behind `restore`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +58,21 @@ pub(super) fn run(
     }
 }
 
-/// Runs a step that is built.
+/// One arm for each kind of step that is built.
 fn step(
-    _context: &Context,
-    _configuration: &Configuration,
+    context: &Context,
+    configuration: &Configuration,
     restoration: &Restoration,
-    _stdout: &mut dyn Write,
+    stdout: &mut dyn Write,
 ) -> Result<Ended> {
-    bail!("the step {} is not in this release", restoration.step)
+    let settings = &configuration.settings;
+    match &restoration.step {
+        Step::Director | Step::Tas | Step::ServiceInstances | Step::Deployment(_) => {
+            let restored = operation::restore(context, settings, restoration)?;
+            context.monitor.info(text::restored(&restored).trim_end());
+            let said = format!("restored {} from {}\n", restored.step, restored.origin);
+            print(stdout, &said)
+        }
+        step => bail!("the step {step} is not in this release"),
+    }
 }

@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::stores::{Stores, a_day_before, backup_id};
 use super::{Context, describe};
 use crate::repo;
-use crate::repo::catalogue::{Believed, Listing};
+use crate::repo::catalogue::{Believed, Listing, Origin};
 use crate::report;
 use crate::store::Kind;
 
@@ -100,6 +100,18 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
             format!("backup {id} cannot be used, choose another version"),
         )),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Says who vouches for a backup that is about to be read.
+pub(super) fn tell_origin(context: &Context, believed: &Believed, id: &str) {
+    match &believed.origin {
+        Origin::Verified(signer) => context
+            .monitor
+            .info(&format!("backup {id} was signed by {signer}")),
+        Origin::NotVerified => context.monitor.warn(&format!(
+            "backup {id}: origin not verified; list the worker's public key in trusted_workers"
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Error, Result};
 
 use super::live::{Plan, close, discover, listed};
 use super::settings::{Component, Settings};
-use super::{Context, backup};
+use super::{Context, backup, discovery};
 use crate::bbr;
 use crate::foundation::{Foundation, Reached};
 use crate::report;
@@ -24,6 +24,7 @@ pub fn cleanup(
     force: bool,
     direction: bbr::Direction,
 ) -> Result<report::Cleanup> {
+    let settings = &discovery::discovered(context, settings, components)?;
     let foundation = backup::open_foundation(context, settings);
     let mut done = report::Cleanup::default();
     let mut errors = Vec::new();
@@ -40,6 +41,7 @@ pub fn cleanup(
             done: Vec::new(),
             errors: Vec::new(),
             may_be_locked: Vec::new(),
+            left_alone: false,
         };
         one.run(&backup::mark(context, settings)?.run);
         done.done
@@ -84,6 +86,8 @@ struct One<'a> {
     done: Vec<String>,
     errors: Vec<Error>,
     may_be_locked: Vec<String>,
+    /// What is left is of a run of the other direction.
+    left_alone: bool,
 }
 
 impl One<'_> {
@@ -94,11 +98,13 @@ impl One<'_> {
             Err(error) => return self.errors.push(error.into()),
         };
         let users = self.left_over_users(&reached);
-        match discover(context, self.foundation, &self.plan, &reached) {
+        match discover(context, self.foundation, &self.plan.aim, &reached) {
             Ok(target) => self.clean(&target, id),
             Err(errors) => self.errors.extend(listed(errors)),
         }
-        if !users.is_empty() || self.force {
+        if self.left_alone {
+            // The users may be those of the run that is for the other cleanup to mend.
+        } else if !users.is_empty() || self.force {
             // The own user begins like those of earlier runs and goes with them.
             let problems = reached.close_all();
             if problems.is_empty() && !users.is_empty() {
@@ -131,6 +137,7 @@ impl One<'_> {
                 cleaned.instances.join(", ")
             ));
         }
+        self.left_alone = !cleaned.of_the_other.is_empty();
         self.may_be_locked.extend(cleaned.may_be_locked);
         self.errors.extend(errors.into_iter().flat_map(listed));
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::catalogue::find;
+use super::catalogue::{find, tell_origin};
 use super::settings::{Selection, Settings};
 use super::stores::Stores;
 use super::tree::{TreeWriter, check_room};
@@ -20,14 +20,13 @@ use crate::artifact::{Digest, Form};
 use crate::bbr::artifact_metadata::{Checksums, MetadataWriter};
 use crate::clock;
 use crate::monitor::Meter;
-use crate::repo::catalogue::Origin;
 use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord, Manifest};
 use crate::repo::reader::{ReadEntry, Reader};
 use crate::repo::seal::Identity;
 use crate::report;
 
 /// The name under which bbr keeps checksums, in every artifact directory of its own.
-const METADATA: &str = "metadata";
+pub(super) const METADATA: &str = "metadata";
 /// Output is written in pieces of this many bytes.
 const BUFFER: usize = 1 << 20;
 
@@ -43,22 +42,11 @@ pub fn fetch(
     into: &Path,
 ) -> Result<report::Fetched> {
     let begun = context.clock.now();
-    let secret = settings.repository.recovery_identity.as_ref().ok_or_else(|| {
-        anyhow!("recovery_identity is missing: what is in a backup can be read with a recovery identity alone")
-    })?;
-    let identity =
-        Identity::parse(secret).map_err(|problem| anyhow!("recovery_identity {problem}"))?;
+    let identity = identity_of(settings)?;
     let stores = Stores::open(context, settings)?;
     let believed = find(&stores, id)?;
     let manifest = &believed.signed.manifest;
-    match &believed.origin {
-        Origin::Verified(signer) => context
-            .monitor
-            .info(&format!("backup {id} was signed by {signer}")),
-        Origin::NotVerified => context.monitor.warn(&format!(
-            "backup {id}: origin not verified; list the worker's public key in trusted_workers"
-        )),
-    }
+    tell_origin(context, &believed, id);
     let fetcher = stores.fetcher();
     let keys = fetcher.keys(manifest, &identity)?;
     stores.patience.stream();
@@ -84,6 +72,14 @@ pub fn fetch(
             .duration_since(begun)
             .unwrap_or_default(),
     })
+}
+
+/// What opens backups.
+pub(super) fn identity_of(settings: &Settings) -> Result<Identity> {
+    let secret = settings.repository.recovery_identity.as_ref().ok_or_else(|| {
+        anyhow!("recovery_identity is missing: what is in a backup can be read with a recovery identity alone")
+    })?;
+    Identity::parse(secret).map_err(|problem| anyhow!("recovery_identity {problem}"))
 }
 
 type Wanted<'a> = (&'a ComponentRecord, Vec<&'a ArtifactRecord>);

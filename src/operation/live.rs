@@ -426,7 +426,7 @@ fn check(
     mark: &bbr::Mark,
 ) -> Result<bbr::Run, Vec<Error>> {
     let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
-    let target = discover(context, foundation, plan, reached).map_err(listed)?;
+    let target = discover(context, foundation, &plan.aim, reached).map_err(listed)?;
     let run = bbr::Run::new(target, mark.clone(), plan.unsafe_lock_free);
     run.check(monitor, shutdown).map_err(listed)?;
     let mut names = std::collections::BTreeSet::new();
@@ -452,14 +452,14 @@ fn check(
 pub(super) fn discover(
     context: &Context,
     foundation: &Foundation,
-    plan: &Plan,
+    aim: &Aim,
     reached: &Reached,
 ) -> Result<bbr::Target, bbr::Errors> {
     let kind = match &reached.manifest {
         None => bbr::Kind::Director,
         Some(manifest) => bbr::Kind::Deployment { manifest },
     };
-    let name = match &plan.aim {
+    let name = match aim {
         Aim::Director => "the director",
         Aim::Deployment(name) => name,
     };

@@ -3,6 +3,8 @@
 //! Everything is checked before it is used: each object against its name, each chunk and
 //! file against its digest. Chunks are fetched and opened ahead, a bounded number at once.
 
+mod listing;
+
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
@@ -238,6 +240,19 @@ impl Reader {
             .root(&self.chain, component, artifact, &self.keys.index)
     }
 
+    fn file_page(&self, record: &PageRecord) -> Result<(String, FilePage), Error> {
+        let object = self
+            .fetcher
+            .foundation
+            .index(&self.chain, &record.page)
+            .to_string();
+        let plain = self
+            .fetcher
+            .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
+        let page = FilePage::parse(&object, &plain, record)?;
+        Ok((object, page))
+    }
+
     /// Gives all entries in their order.
     ///
     /// # Errors
@@ -253,16 +268,7 @@ impl Reader {
         let mut files = 0;
         let mut open: Option<OpenFile> = None;
         for record in &root.files {
-            let object = self
-                .fetcher
-                .foundation
-                .index(&self.chain, &record.page)
-                .to_string();
-            let plain =
-                self.fetcher
-                    .index(&self.chain, &record.page, &self.keys.index, PAGE_LIMIT)?;
-            let page = FilePage::parse(&object, &plain, record)?;
-            drop(plain);
+            let (object, page) = self.file_page(record)?;
             let mut chunks = Chunks::of(&self.fetcher, &self.chain, &self.keys.data, &page);
             for line in &page.lines {
                 let mut file = match (open.take(), &line.head) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::units::{bytes, count};
-use super::{Backup, Cleanup, Component, Fetched, Listing, Precheck};
+use super::{Backup, Cleanup, Component, Fetched, Listing, Phase, Precheck, Restored};
 use crate::clock::{self, spoken};
 
 /// The closing summary of a backup, or what `show` prints. What only the run knew of each
@@ -208,10 +208,62 @@ pub fn fetched(fetched: &Fetched) -> String {
     )
 }
 
+/// The closing summary of a restore.
+pub fn restored(restored: &Restored) -> String {
+    let mut table = Table::new(&[
+        ("component", Side::Left),
+        ("artifact", Side::Left),
+        ("instance", Side::Left),
+        ("files", Side::Right),
+        ("size", Side::Right),
+        ("time", Side::Right),
+    ]);
+    let (mut files, mut size) = (0, 0);
+    for component in &restored.components {
+        for (at, artifact) in component.artifacts.iter().enumerate() {
+            files += artifact.files;
+            size += artifact.bytes;
+            table.row(vec![
+                if at == 0 {
+                    component.name.clone()
+                } else {
+                    String::new()
+                },
+                artifact.name.clone(),
+                artifact.instance.clone(),
+                count(artifact.files),
+                bytes(artifact.bytes),
+                spoken(artifact.took),
+            ]);
+        }
+    }
+    table.row(vec![
+        "total".to_owned(),
+        String::new(),
+        String::new(),
+        count(files),
+        bytes(size),
+        spoken(restored.took),
+    ]);
+    let facts: Vec<_> = restored
+        .components
+        .iter()
+        .map(|component| {
+            let name = format!("phases of {}", component.name);
+            (name, phases_of(&component.phases))
+        })
+        .collect();
+    let heading = format!("restored {} from {}", restored.step, restored.origin);
+    format!("{heading}\n\n{}\n{}", table.render(), pairs(&facts))
+}
+
 /// `drain 3 min 04 s, cleanup 1.0 s`, of all phases that ran.
 fn phases(component: &Component) -> String {
-    let parts: Vec<String> = component
-        .phases
+    phases_of(&component.phases)
+}
+
+fn phases_of(phases: &[Phase]) -> String {
+    let parts: Vec<String> = phases
         .iter()
         .filter(|phase| phase.took > Duration::ZERO)
         .map(|phase| format!("{} {}", phase.name, spoken(phase.took)))
@@ -306,6 +358,44 @@ duration            1 min 04 s
 release             lifeboat 0.1.0
 build               main/backup/nightly #7
 phases of director  check 9.0 s, lock 1.0 s, backup 3.0 s, unlock 1.0 s
+"
+        );
+    }
+
+    #[test]
+    fn a_restore_says_what_went_where() {
+        let took = Duration::from_millis(5100);
+        let one = crate::report::RestoredComponent {
+            name: "tas".to_owned(),
+            phases: vec![Phase {
+                name: "upload".to_owned(),
+                took,
+            }],
+            artifacts: vec![crate::report::RestoredArtifact {
+                instance: "blobs/b0".to_owned(),
+                name: "blobs-0-store.tar".to_owned(),
+                files: 1312,
+                bytes: 1_288_490_189,
+                took,
+            }],
+            complete: true,
+        };
+        let all = Restored {
+            step: "tas".to_owned(),
+            origin: "backup 20261122T010203Z-7f3a09bc".to_owned(),
+            components: vec![one],
+            took: Duration::from_secs(64),
+        };
+        assert_eq!(
+            restored(&all),
+            "\
+restored tas from backup 20261122T010203Z-7f3a09bc
+
+component  artifact           instance  files     size        time
+tas        blobs-0-store.tar  blobs/b0  1,312  1.2 GiB       5.1 s
+total                                   1,312  1.2 GiB  1 min 04 s
+
+phases of tas  upload 5.1 s
 "
         );
     }

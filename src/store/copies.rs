@@ -52,6 +52,8 @@ struct Place {
     standing: watch::Sender<Standing>,
     /// Whether it did not answer a read in this run; it is then asked last.
     silent: std::sync::atomic::AtomicBool,
+    /// Whether people know that it failed a read that another store could answer.
+    told: std::sync::atomic::AtomicBool,
 }
 
 /// Where a manifest was written.
@@ -117,6 +119,7 @@ impl Copies {
                     uploads: Semaphore::new(UPLOADS_PER_STORE),
                     standing: watch::Sender::new(Standing::Whole),
                     silent: false.into(),
+                    told: false.into(),
                 })
             })
             .collect();

@@ -3,6 +3,8 @@
 //! The real bbr is the one that `BBR` names, else that of `ci/setup` in `target/tools/bin`, else that of
 //! PATH. Where there is none, the tests that need it say so and pass.
 
+mod ours;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -22,6 +22,7 @@ mod documents;
 mod forgery;
 mod keygen;
 mod layers;
+mod opsman;
 mod planted;
 mod recovery;
 mod repository;

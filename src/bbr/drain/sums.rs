@@ -9,12 +9,12 @@ use crate::artifact::{Digest, name};
 const RECORD_LIMIT: u64 = 64 * 1024;
 
 /// The output of `sha256sum -z`: hex digest, two blanks, path, NUL.
-pub(super) struct Sums<R> {
+pub(in crate::bbr) struct Sums<R> {
     inner: BufReader<R>,
 }
 
 impl<R: Read> Sums<R> {
-    pub(super) fn new(inner: R) -> Self {
+    pub(in crate::bbr) fn new(inner: R) -> Self {
         Self {
             inner: BufReader::new(inner),
         }
@@ -32,7 +32,7 @@ impl<R: Read> Sums<R> {
         }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<(Digest, Vec<u8>)>, Broken> {
+    pub(in crate::bbr) fn next(&mut self) -> Result<Option<(Digest, Vec<u8>)>, Broken> {
         let mut record = Vec::new();
         (&mut self.inner)
             .take(RECORD_LIMIT)

@@ -57,7 +57,12 @@ fn every_host_is_visited_and_the_order_is_ours() {
     let names: Vec<String> = target.instances.iter().map(|host| host.name()).collect();
     assert_eq!(names, ["a/u0", "b/u1", "b/u2", "b/u10"]);
     assert!(target.instances[0].jobs.is_empty());
-    assert_eq!(target.artifacts()[0].place.file_name, "b-2-j.tar");
+    assert_eq!(
+        target.artifacts(super::super::Direction::Backup)[0]
+            .place
+            .file_name,
+        "b-2-j.tar"
+    );
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Run {
         places.into_iter().collect()
     }
 
-    /// Ends lock and backup scripts whose end was not seen, before anything is unlocked.
+    /// Ends lock, backup and restore scripts whose end was not seen, before anything is unlocked.
     pub(super) fn end_scripts(
         &self,
         monitor: &dyn Monitor,
@@ -139,14 +139,14 @@ impl Run {
         let start = Start::new(settings, &self.mark.run, &found.name, call.script);
         let mut command = commands::start(settings, &label, &start);
         command.environment.clone_from(&call.environment);
-        if call.script == Script::Backup {
-            let directory = instance.place(found).directory;
+        if call.script == self.direction().work() {
+            let directory = instance.place_at(self.direction(), found).directory;
             let value = format!("{}/{directory}/", settings.paths.artifacts());
             command = command
                 .with("BBR_ARTIFACT_DIRECTORY", &value)
                 .with("ARTIFACT_DIRECTORY", &value);
         }
-        let unlocks = call.script == Script::PostBackupUnlock;
+        let unlocks = call.script == self.direction().unlock();
         if !unlocks {
             self.state().unended.insert((job, call.script));
         }

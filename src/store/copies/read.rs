@@ -97,6 +97,7 @@ impl Copies {
             let error = match place.store.get(name, limit).await {
                 Ok(bytes) => match check(&bytes) {
                     Ok(()) => {
+                        self.tell_changeover(&errors, place.store.name());
                         self.remember(errors);
                         return Ok(bytes);
                     }
@@ -186,6 +187,19 @@ impl Copies {
     /// first thousand), for the report and for `replicate`.
     pub fn faults(&self) -> Vec<Error> {
         self.faults_locked().clone()
+    }
+
+    /// Says once for each store that another had to do its work.
+    fn tell_changeover(&self, errors: &[Error], instead: &str) {
+        for error in errors {
+            let mut places = self.places.iter();
+            let failed = places.find(|place| place.store.name() == error.store);
+            if failed.is_some_and(|place| !place.told.swap(true, Ordering::Relaxed)) {
+                self.monitor.warn(&format!(
+                    "{error}; it is read from store {instead}, and so is whatever else this store cannot give"
+                ));
+            }
+        }
     }
 
     fn remember(&self, errors: Vec<Error>) {

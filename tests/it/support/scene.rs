@@ -2,12 +2,13 @@
 //! for them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
 use super::foundation::Foundation;
-use super::process::{Ended, resource, start_resource};
+use super::process::{self, Ended, resource, start_resource};
 
 /// Everything one test needs.
 #[derive(Debug)]
@@ -153,6 +154,29 @@ impl Scene {
         let (ended, into) = self.get(id, &json!({"download": true}));
         ended.ok();
         into
+    }
+
+    /// The command line with this configuration and `more`, and what opens backups.
+    pub fn lifeboat(&self, arguments: &[&str], more: &Value) -> Command {
+        let mut config = self.source.clone();
+        merge(&mut config, &self.params);
+        config["recovery_identity"] = self.recovery_identity.clone().into();
+        merge(&mut config, more);
+        let mut command = process::command("lifeboat", arguments);
+        command.env("LIFEBOAT_CONFIG", config.to_string());
+        command
+    }
+
+    /// `lifeboat restore STEP`, with a backup or `--from`, into the confirmed target.
+    pub fn restore(&self, step: &str, more: &[&str]) -> Ended {
+        process::finish(process::start(self.restore_command(step, more), ""))
+    }
+
+    /// The same, not started.
+    pub fn restore_command(&self, step: &str, more: &[&str]) -> Command {
+        let arguments = [&["restore", step], more].concat();
+        let confirmed = json!({"confirm_target": self.source["foundation"]});
+        self.lifeboat(&arguments, &confirmed)
     }
 
     /// The directory of a directory store.

@@ -1,0 +1,320 @@
+//! One component restored: reached, checked, uploaded, locked, restored, unlocked, cleaned.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Error};
+
+use super::named;
+use super::source::Source;
+use crate::bbr;
+use crate::clock;
+use crate::foundation::{Aim, Foundation, Reached};
+use crate::operation::Context;
+use crate::operation::live::{close, discover, listed};
+use crate::report::{Phase, RestoredArtifact, RestoredComponent, units};
+
+/// Artifacts uploaded side by side. Each holds the chunks that are fetched and opened ahead.
+const UPLOADS: usize = 4;
+
+/// A component that was reached and passed its checks. Must be ended by [`Live::restore`].
+#[derive(Debug)]
+pub(super) struct Live {
+    name: String,
+    reached: Reached,
+    run: bbr::Run,
+    report: RestoredComponent,
+}
+
+/// How a restore ended.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) report: RestoredComponent,
+    /// Whether no restore script was started.
+    pub(super) uploaded_only: bool,
+    /// The first cause first.
+    pub(super) errors: Vec<Error>,
+    /// `group/id`.
+    pub(super) may_be_locked: Vec<String>,
+}
+
+impl Live {
+    /// Reaches a component and compares it with what was saved; changes nothing but SSH users,
+    /// which are removed again on failure.
+    pub(super) fn open(
+        context: &Context,
+        foundation: &Foundation,
+        aim: &Aim,
+        name: &str,
+        source: &dyn Source,
+        mark: &bbr::Mark,
+    ) -> Result<Self, Vec<Error>> {
+        let begin = Instant::now();
+        let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        monitor.info(&format!("{name}: reaching its instances"));
+        let reached = foundation
+            .reach(aim, shutdown)
+            .map_err(|error| named(name, [error.into()]))?;
+        let checked = discover(context, foundation, aim, &reached).and_then(|target| {
+            let run = bbr::Run::restoring(target, mark.clone());
+            run.check_restore(source.saved(), monitor, shutdown)?;
+            Ok(run)
+        });
+        match checked {
+            Ok(run) => Ok(Self {
+                name: name.to_owned(),
+                reached,
+                run,
+                report: RestoredComponent {
+                    name: name.to_owned(),
+                    phases: vec![phase("check", begin)],
+                    artifacts: Vec::new(),
+                    complete: false,
+                },
+            }),
+            Err(errors) => {
+                let mut errors = named(name, listed(errors));
+                errors.extend(named(name, close(&reached)));
+                Err(errors)
+            }
+        }
+    }
+
+    /// One line for people: instances, artifacts, jobs.
+    pub(super) fn summary(&self) -> String {
+        let target = self.run.target();
+        let artifacts = self.run.artifacts();
+        let jobs: std::collections::BTreeSet<_> = artifacts
+            .iter()
+            .map(|artifact| target.job(artifact.job).name.as_str())
+            .collect();
+        format!(
+            "{} instances, {} artifacts, jobs {}",
+            target.instances.len(),
+            artifacts.len(),
+            jobs.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    /// Restores the component. Whatever happens, what was locked is unlocked, or said to be
+    /// not.
+    pub(super) fn restore(mut self, context: &Context, source: &dyn Source) -> Restored {
+        let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        let mut errors = Vec::new();
+        let mut scripts_ran = false;
+        match self.run.mark(shutdown) {
+            Ok(()) => {
+                if self.uploads(context, source, &mut errors) && !shutdown.is_raised() {
+                    scripts_ran = self.scripts(context, &mut errors);
+                }
+            }
+            Err(failed) => errors.extend(listed(failed)),
+        }
+        let begin = Instant::now();
+        if !shutdown.is_raised()
+            && let Err(failed) = self.run.finish(shutdown)
+        {
+            errors.extend(listed(failed));
+        }
+        let may_be_locked;
+        // A signal may have come while cleaning; what is clean by now stays as it is.
+        if let Some(signal) = shutdown.since() {
+            let aborted = self.run.abort(signal, monitor);
+            may_be_locked = aborted.maybe_locked;
+            if aborted.out_of_order {
+                monitor.warn(&format!(
+                    "{}: the time left did not suffice to keep the lock order; the remaining unlock scripts were started at once",
+                    self.name
+                ));
+            }
+            if !aborted.not_clean.is_empty() {
+                monitor.warn(&format!(
+                    "{}: not known to be clean: {}",
+                    self.name,
+                    aborted.not_clean.join(", ")
+                ));
+            }
+            errors.extend(aborted.errors.into_iter().map(Error::from));
+            if errors.is_empty() && !self.report.complete {
+                errors.push(crate::shutdown::Stopped.into());
+            }
+        } else {
+            may_be_locked = self.run.locked_instances();
+        }
+        errors.extend(close(&self.reached));
+        self.report.phases.push(phase("cleanup", begin));
+        Restored {
+            errors: named(&self.name, errors),
+            report: self.report,
+            uploaded_only: !scripts_ran,
+            may_be_locked,
+        }
+    }
+
+    /// Uploads all artifacts, some side by side. Whether all are there.
+    fn uploads(&mut self, context: &Context, source: &dyn Source, errors: &mut Vec<Error>) -> bool {
+        let begin = Instant::now();
+        context.monitor.info(&format!("{}: upload", self.name));
+        if let Err(failed) = self.run.prepare(&context.shutdown) {
+            self.report.phases.push(phase("upload", begin));
+            errors.extend(listed(failed));
+            return false;
+        }
+        let artifacts = self.run.artifacts();
+        let next = AtomicUsize::new(0);
+        let failed = AtomicBool::new(false);
+        let results = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..UPLOADS.min(artifacts.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(artifact) = artifacts.get(at) else {
+                            return;
+                        };
+                        if failed.load(Ordering::Relaxed) || context.shutdown.is_raised() {
+                            return;
+                        }
+                        let result = self.upload(context, source, artifact);
+                        failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                        results.push((at, result));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(at, _)| *at);
+        let good = results.len() == artifacts.len();
+        for (_, result) in results {
+            match result {
+                Ok(uploaded) => self.report.artifacts.push(uploaded),
+                Err(error) => errors.push(error),
+            }
+        }
+        self.report.phases.push(phase("upload", begin));
+        let good = good && errors.is_empty();
+        if good {
+            let bytes = self.report.artifacts.iter().map(|one| one.bytes).sum();
+            context.monitor.info(&format!(
+                "{}: upload done, {} artifacts of {} in {}",
+                self.name,
+                artifacts.len(),
+                units::bytes(bytes),
+                clock::spoken(begin.elapsed())
+            ));
+        }
+        good
+    }
+
+    fn upload(
+        &self,
+        context: &Context,
+        source: &dyn Source,
+        artifact: &bbr::Artifact,
+    ) -> Result<RestoredArtifact, Error> {
+        let name = &artifact.place.file_name;
+        let doing = || format!("upload of {name} to {}", artifact.instance);
+        let begin = Instant::now();
+        let saved = source.saved().artifacts.get(&artifact.place.kind);
+        let size = saved.copied().unwrap_or_default();
+        let mut tar = source.open(name).with_context(doing)?;
+        let label = format!("upload {name} to {}", artifact.instance);
+        let meter = context.monitor.meter(&label, Some(size.bytes));
+        let uploaded = self
+            .run
+            .upload(artifact, size.files, &mut *tar, &meter, &context.shutdown);
+        meter.finish();
+        let uploaded = uploaded.map_err(Error::from).with_context(doing)?;
+        let took = begin.elapsed();
+        context.monitor.info(&format!(
+            "{}: uploaded {name} to {}: {} files, {}, compared, in {}",
+            self.name,
+            artifact.instance,
+            units::count(uploaded.files),
+            units::bytes(size.bytes),
+            clock::spoken(took)
+        ));
+        Ok(RestoredArtifact {
+            instance: artifact.instance.clone(),
+            name: name.clone(),
+            files: uploaded.files,
+            bytes: size.bytes,
+            took,
+        })
+    }
+
+    /// Lock, restore, unlock. Whether a restore script may have run.
+    fn scripts(&mut self, context: &Context, errors: &mut Vec<Error>) -> bool {
+        let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        let begin = Instant::now();
+        monitor.info(&format!("{}: lock", self.name));
+        let locked = self.run.lock(monitor, shutdown);
+        let mut restoring = false;
+        let mut good = self.ended(context, "lock", begin, locked, errors);
+        if good {
+            let begin = Instant::now();
+            monitor.info(&format!("{}: restore", self.name));
+            restoring = true;
+            let restored = self.run.restore(monitor, shutdown);
+            good = self.ended(context, "restore", begin, restored, errors);
+            self.report.complete = good;
+        }
+        if shutdown.is_raised() {
+            return restoring;
+        }
+        let unlock = Instant::now();
+        monitor.info(&format!("{}: unlock", self.name));
+        let unlocked = self.run.unlock(good, monitor, shutdown);
+        self.ended(context, "unlock", unlock, unlocked, errors);
+        restoring
+    }
+
+    fn ended(
+        &mut self,
+        context: &Context,
+        name: &str,
+        begin: Instant,
+        result: Result<bbr::PhaseReport, bbr::Errors>,
+        errors: &mut Vec<Error>,
+    ) -> bool {
+        self.report.phases.push(phase(name, begin));
+        match result {
+            Ok(report) => {
+                let slowest = report.slowest().map_or_else(String::new, |job| {
+                    format!(
+                        "; slowest {} on {}, {}",
+                        job.job,
+                        job.instance,
+                        clock::spoken(job.time)
+                    )
+                });
+                context.monitor.info(&format!(
+                    "{}: {name} done, {} scripts in {}{slowest}",
+                    self.name,
+                    report.jobs.len(),
+                    clock::spoken(report.wall)
+                ));
+                true
+            }
+            Err(failed) => {
+                for error in failed.list() {
+                    context
+                        .monitor
+                        .error(&format!("{}: {}", self.name, error.full()));
+                }
+                errors.extend(listed(failed));
+                false
+            }
+        }
+    }
+}
+
+fn phase(name: &str, begin: Instant) -> Phase {
+    let took: Duration = begin.elapsed();
+    Phase {
+        name: name.to_owned(),
+        took,
+    }
+}

@@ -1,0 +1,202 @@
+//! Artifacts out of the stores.
+
+use std::io::Write;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::choose::Chosen;
+use super::source::{Source, validate};
+use crate::artifact::tar::Entry;
+use crate::artifact::{Digest, Form, TarSource};
+use crate::bbr;
+use crate::bbr::artifact_metadata::Recorded;
+use crate::operation::Context;
+use crate::operation::fetch::METADATA;
+use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord};
+use crate::repo::index::Root;
+use crate::repo::reader::Reader;
+
+/// One component of a backup.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    reader: &'a Reader,
+    component: &'a ComponentRecord,
+    saved: bbr::Saved,
+}
+
+impl<'a> Stored<'a> {
+    /// Reads what there is. What was stored from a directory brings bbr's own records, which are
+    /// compared; of the rest the index says what belongs where.
+    pub(super) fn open(
+        context: &Context,
+        chosen: &'a Chosen,
+        component: &'a ComponentRecord,
+    ) -> Result<Self> {
+        let mut stored = Self {
+            reader: &chosen.reader,
+            component,
+            saved: bbr::Saved::default(),
+        };
+        let name = &component.name;
+        context
+            .monitor
+            .info(&format!("{name}: reading what the backup holds"));
+        let brought = component
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.name == METADATA && artifact.form == Form::File);
+        stored.saved = match brought {
+            Some(metadata) => stored.recorded(context, metadata),
+            None => stored.indexed(context),
+        }
+        .with_context(|| name.to_string())?;
+        Ok(stored)
+    }
+
+    fn indexed(&self, context: &Context) -> Result<bbr::Saved> {
+        let mut saved = bbr::Saved::default();
+        for artifact in &self.component.artifacts {
+            context.shutdown.check()?;
+            if artifact.form != Form::Tar {
+                continue;
+            }
+            let root = self.root(artifact)?;
+            let Some(name) = root.head.bbr else { continue };
+            let kind = match name {
+                BbrName::Instance {
+                    instance: group,
+                    index,
+                    job,
+                } => {
+                    saved.instances.insert((group.clone(), index.clone()));
+                    bbr::PlaceKind::Instance { group, index, job }
+                }
+                BbrName::Custom { custom: name } => bbr::PlaceKind::Custom { name },
+            };
+            if kind.file_name() != artifact.name {
+                bail!(
+                    "{} is not what its index calls it; this backup cannot be used",
+                    artifact.name
+                );
+            }
+            saved.artifacts.insert(
+                kind,
+                bbr::Size {
+                    files: artifact.files,
+                    bytes: artifact.bytes,
+                },
+            );
+        }
+        if saved.artifacts.is_empty() {
+            bail!(
+                "this was stored from a directory that is not bbr's (it has no `metadata`); fetch it and restore it by hand"
+            );
+        }
+        Ok(saved)
+    }
+
+    /// bbr's own records, compared with the index: no content is read for it.
+    fn recorded(&self, context: &Context, metadata: &ArtifactRecord) -> Result<bbr::Saved> {
+        let root = self.root(metadata)?;
+        let recorded = self.read_metadata(&root)?;
+        let tars: Vec<String> = self
+            .component
+            .artifacts
+            .iter()
+            .filter(|artifact| artifact.form == Form::Tar)
+            .map(|artifact| artifact.name.clone())
+            .collect();
+        validate(recorded, &tars, &mut |name, each| {
+            context.shutdown.check()?;
+            let Some(artifact) = self.find(name) else {
+                return Ok(None);
+            };
+            if artifact.form != Form::Tar {
+                bail!("{name} cannot be validated: it is no tar");
+            }
+            let root = self.root(artifact)?;
+            self.reader.entries(&root, each)?;
+            Ok(Some(bbr::Size {
+                files: artifact.files,
+                bytes: artifact.bytes,
+            }))
+        })
+    }
+
+    fn read_metadata(&self, root: &Root) -> Result<Recorded> {
+        let (from, mut to) = std::io::pipe().context("no pipe")?;
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || {
+                let written = self.reader.write_file(root, &mut to, &mut |_| Ok(()));
+                written.and_then(|()| Ok(to.flush()?))
+            });
+            let recorded = Recorded::read(std::io::BufReader::new(from));
+            let written = writing
+                .join()
+                .map_err(|_panicked| anyhow!("reading metadata ended abnormally"))?;
+            match (recorded, written) {
+                (Ok(recorded), Ok(())) => Ok(recorded),
+                (Err(problem), Ok(())) => Err(anyhow!("metadata cannot be validated: {problem}")),
+                // A parser that gave up closes the pipe; then its words say why.
+                (Err(problem), Err(error)) if is_broken_pipe(&error) => {
+                    Err(anyhow!("metadata cannot be validated: {problem}"))
+                }
+                (_, Err(error)) => Err(error),
+            }
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<&ArtifactRecord> {
+        let mut artifacts = self.component.artifacts.iter();
+        artifacts.find(|artifact| artifact.name == name)
+    }
+
+    fn root(&self, artifact: &ArtifactRecord) -> Result<Root> {
+        self.reader
+            .root(self.component, artifact)
+            .with_context(|| artifact.name.clone())
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+impl Source for Stored<'_> {
+    fn saved(&self) -> &bbr::Saved {
+        &self.saved
+    }
+
+    fn open(&self, file_name: &str) -> Result<Box<dyn TarSource + '_>> {
+        let artifact = self
+            .find(file_name)
+            .ok_or_else(|| anyhow!("{file_name} is not in the backup"))?;
+        Ok(Box::new(StoredTar {
+            reader: self.reader,
+            root: self.root(artifact)?,
+        }))
+    }
+}
+
+struct StoredTar<'a> {
+    reader: &'a Reader,
+    root: Root,
+}
+
+impl TarSource for StoredTar<'_> {
+    fn write_tar(
+        &mut self,
+        to: &mut dyn Write,
+        each: &mut dyn FnMut(&Entry, Option<Digest>),
+    ) -> Result<()> {
+        self.reader.write_file(&self.root, to, &mut |entry| {
+            if let Some(described) = entry.described {
+                each(described, entry.content.map(|(_, digest)| digest));
+            }
+            Ok(())
+        })
+    }
+}
