@@ -61,15 +61,53 @@ impl Facts {
         let products = list(&value["products"]).map(|product| Product {
             guid: string(&product["guid"]),
             kind: string(&product["type"]),
-            groups: list(&product["jobs"])
-                .map(|job| (string(&job["name"]), job["instances"].clone()))
+            groups: list(&product["groups"])
+                .map(|group| (string(&group["name"]), group["instances"].clone()))
                 .collect(),
+        });
+        let networks = list(&value["networks"]).map(|network| {
+            let ranges: Vec<_> = list(&network["subnets"])
+                .map(|subnet| string(&subnet["cidr"]))
+                .collect();
+            format!("{} {}", string(&network["name"]), ranges.join(" "))
+        });
+        let domains = [&value["domains"]["system"], &value["domains"]["apps"]];
+        let mut stemcells: Vec<_> = list(&value["products"])
+            .flat_map(|product| list(&product["stemcells"]))
+            .map(|stemcell| (string(&stemcell["os"]), string(&stemcell["version"])))
+            .collect();
+        stemcells.sort();
+        stemcells.dedup();
+        let runs = list(&value["apply_changes"]).filter_map(|run| {
+            let took = run["seconds"]
+                .as_u64()
+                .filter(|_| run["status"] == "succeeded")?;
+            Some(Run {
+                director_only: run["director_only"].as_bool().unwrap_or(false),
+                products: list(&run["products"]).map(string).collect(),
+                took: Duration::from_secs(took),
+            })
         });
         Ok(Self {
             ops_manager_version: version.to_owned(),
+            iaas: string(&value["ops_manager"]["iaas"]),
             director_vm_cid: value["director"]["vm_cid"].as_str().map(str::to_owned),
             products: products.collect(),
-            ..Self::default()
+            networks: networks.collect(),
+            domains: domains
+                .into_iter()
+                .filter_map(|domain| domain.as_str().map(str::to_owned))
+                .collect(),
+            external: list(&value["storage"]["external"]).map(string).collect(),
+            certificates: list(&value["certificates"]["all"])
+                .map(|one| (string(&one["name"]), string(&one["valid_until"])))
+                .collect(),
+            stemcells,
+            deployments: list(&value["deployments"]).count(),
+            on_demand: list(&value["on_demand"])
+                .map(|broker| list(&broker["deployments"]).count())
+                .sum(),
+            runs: runs.collect(),
         })
     }
 
