@@ -10,6 +10,7 @@ mod lock_order;
 mod precheck;
 mod restore;
 mod restore_artifact;
+mod restore_cleanup;
 mod shared;
 mod signals;
 mod table;
