@@ -12,7 +12,7 @@ use anyhow::{Error, Result, anyhow, bail, ensure};
 use super::live::{Live, Plan, Taken};
 use super::settings::{Component, Settings};
 use super::stores::Stores;
-use super::{Context, describe};
+use super::{Context, describe, discovery};
 use crate::bbr;
 use crate::foundation::{Aim, Foundation};
 use crate::repo;
@@ -46,6 +46,7 @@ pub fn backup(
         .iter()
         .map(component_name)
         .collect::<Result<Vec<_>>>()?;
+    let settings = &discovery::discovered(context, settings, components)?;
     let plans = plans(settings, components)?;
     let stores = Stores::open(context, settings)?;
     stores.probe(context)?;

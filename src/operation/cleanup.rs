@@ -6,7 +6,7 @@ use anyhow::{Error, Result};
 
 use super::live::{Plan, close, discover, listed};
 use super::settings::{Component, Settings};
-use super::{Context, backup};
+use super::{Context, backup, discovery};
 use crate::bbr;
 use crate::foundation::{Foundation, Reached};
 use crate::report;
@@ -24,6 +24,7 @@ pub fn cleanup(
     force: bool,
     direction: bbr::Direction,
 ) -> Result<report::Cleanup> {
+    let settings = &discovery::discovered(context, settings, components)?;
     let foundation = backup::open_foundation(context, settings);
     let mut done = report::Cleanup::default();
     let mut errors = Vec::new();

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::live::Live;
 use super::settings::{Component, Settings};
-use super::{Context, backup};
+use super::{Context, backup, discovery};
 use crate::report::{Precheck, Problem};
 
 /// Whether the components could be backed up now. Changes nothing but SSH users, which are
@@ -17,6 +17,7 @@ pub fn pre_backup_check(
     settings: &Settings,
     components: &[Component],
 ) -> Result<Precheck> {
+    let settings = &discovery::discovered(context, settings, components)?;
     let foundation = backup::open_foundation(context, settings);
     let mark = backup::mark(context, settings)?;
     let mut found = Precheck::default();
