@@ -183,7 +183,11 @@ impl<'a> Target<'a> {
 
 /// A stemcell's tarball in a mirror.
 fn stemcell(mirror: &Path, name: &str, version: &str) {
-    let manifest = format!("name: {name}\nversion: '{version}'\noperating_system: ubuntu-jammy\n");
+    let manifest = format!(
+        "---\nname: {name}\nversion: \"{version}\"\nsha1: da39a3ee5e6b4b0d3255bfef95601890afd80709\n\
+         operating_system: ubuntu-jammy\napi_version: 3\nbosh_protocol: \"1\"\n\
+         stemcell_formats:\n- light\ncloud_properties:\n  root_device_name: /dev/sda1\n"
+    );
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in [("stemcell.MF", manifest.as_str()), ("image", "an image")] {
         let mut header = tar::Header::new_ustar();
@@ -252,7 +256,6 @@ print(json.dumps([c.get('/info'),c.get('/staged/products')]))";
     let mut arguments = vec!["backup", "--from", into.to_str().unwrap()];
     arguments.extend(names.iter().map(String::as_str));
     let command = scene.lifeboat(&arguments, &json!({"recovery_identity": null}));
-    let ended = process::finish(process::start(command, "")).ok();
-    let word = ended.stdout.split_whitespace().nth(1).unwrap().to_owned();
-    word
+    process::finish(process::start(command, "")).ok();
+    scene.check().pop().unwrap()
 }
