@@ -105,7 +105,7 @@ def the_director_is_described(running, client):
     line = credential("bosh_commandline_credentials")
     words = dict(word.split("=", 1) for word in line.split() if "=" in word)
     assert words["BOSH_CLIENT"] == "ops_manager" and words["BOSH_CLIENT_SECRET"] == "ops=manager=secret=", line
-    assert running.ready["director"]["url"] == "https://" + words["BOSH_ENVIRONMENT"], line
+    assert running.ready["director"]["url"] == words["BOSH_ENVIRONMENT"], line
     assert client.get("/deployed/director/manifest")["instance_groups"][0]["name"] == "bosh"
     running.ask("opsman-set", director_manifest="wrapped")
     assert "manifest" in client.get("/deployed/director/manifest")
