@@ -237,7 +237,7 @@ class Deploying:
             if group.get("lifecycle") == "errand":
                 found[group["name"]] = (group, None)
             for name, job in self.plan_group(group, manifest)["jobs"].items():
-                if job.get("errand"):
+                if job.get("errand") and group.get("lifecycle") != "errand":
                     found[name] = (group, job)
         return found
 

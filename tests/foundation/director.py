@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import re
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,9 @@ class Director(Cloudcheck, Deploying, Library, Service):
         if host is not None:
             self.db.attach(host.root + DUMP)
         super().__init__(authority, spec.get("port", 0))
+        self.ended = False
+        if spec.get("resurrect_seconds"):
+            threading.Thread(target=self.resurrect, args=(spec["resurrect_seconds"],), daemon=True).start()
 
     @property
     def deployments(self):
@@ -127,6 +131,16 @@ class Director(Cloudcheck, Deploying, Library, Service):
     # -- routing ---------------------------------------------------------------------------------
 
     def answer(self, request):
+        try:
+            return self.checked(request)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:  # as the real one answers what it chokes on
+            return Answer.json({"code": 600000, "description": f"{type(error).__name__}: {error}"}, 500)
+
+    def end(self):
+        self.ended = True
+        super().end()
+
+    def checked(self, request):
         if request.route == "/info":
             known = request.headers.get("Authorization") and self.authorized(request.headers["Authorization"])
             return Answer.json(self.info(self.tasks.user if known else None))
