@@ -29,6 +29,7 @@ pub fn cleanup(
     let mut done = report::Cleanup::default();
     let mut errors = Vec::new();
     let mut may_be_locked = Vec::new();
+    let mut left_alone = false;
     let mut plans = backup::plans(settings, components)?.into_iter();
     while let Some(plan) = plans.next() {
         let name = plan.name.to_string();
@@ -52,6 +53,7 @@ pub fn cleanup(
                 .map(|error| error.context(name.clone())),
         );
         may_be_locked.extend(one.may_be_locked);
+        left_alone |= one.left_alone;
         if context.shutdown.is_raised() {
             // What is left of this component and of the others is the next cleanup's.
             errors.extend(plans.next().map(|_| Error::from(Stopped)));
@@ -69,10 +71,14 @@ pub fn cleanup(
             format!("what else was left is mended: {}", done.done.join("; "))
         },
         may_be_locked,
-        mend: Some(format!(
-            "look at the first cause, then {}",
-            backup::mend(components, direction)
-        )),
+        mend: Some(if left_alone {
+            backup::mend(components, direction.other())
+        } else {
+            format!(
+                "look at the first cause, then {}",
+                backup::mend(components, direction)
+            )
+        }),
     }
     .into())
 }

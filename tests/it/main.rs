@@ -28,6 +28,7 @@ mod planted;
 mod recovery;
 mod repository;
 mod resource;
+mod restore;
 mod secrets;
 mod signals;
 mod store_faults;
