@@ -33,7 +33,7 @@ class Director(Cloudcheck, Deploying, Library, Service):
 
     def __init__(self, authority, spec, deployments, instances, uaa=None, iaas=None, host=None):
         """`host`: the machine whose persistent disk holds database and blobstore, if there is one."""
-        self.spec, self.uaa, self.iaas = spec, uaa, iaas
+        self.spec, self.uaa, self.iaas, self.host = spec, uaa, iaas, host
         self.username, self.password = spec.get("username", "admin"), spec.get("password", "admin")
         self.instances = instances
         self.members = {}  # what the spec says of an instance beyond what a database holds, by its key
@@ -142,6 +142,8 @@ class Director(Cloudcheck, Deploying, Library, Service):
         super().end()
 
     def checked(self, request):
+        if self.host is not None and not self.host.is_on():
+            raise Answer(502, "<html><head><title>502 Bad Gateway</title></head></html>", "text/html")
         if request.route == "/info":
             known = request.headers.get("Authorization") and self.authorized(request.headers["Authorization"])
             return Answer.json(self.info(self.tasks.user if known else None))
@@ -249,6 +251,11 @@ class Director(Cloudcheck, Deploying, Library, Service):
             wanted = json.loads(request.body).get("resolutions")
             return self.task(request, "apply resolutions", name, lambda task: self.resolve(task, name, wanted),
                              "cck_apply")
+        if call[:2] == ("PUT", "jobs") and 3 <= len(call) <= 4 and request.query.get("state") == "recreate":
+            which = {"group": None if call[2] == "*" else call[2], "instance": call[3] if len(call) == 4 else None}
+            options = {"recreate": which, "fix": request.query.get("fix") == "true"}
+            return self.task(request, f"create deployment {name}", name, lambda task: self.deploy(
+                task, deployment["manifest"], options), "update_deployment")
         if call == ("GET", "errands"):
             return Answer.json([{"name": one} for one in self.errands(name)])
         if len(call) == 4 and call[:2] == ("POST", "errands") and call[3] == "runs":
