@@ -44,6 +44,7 @@ pub fn restore(
     let [component] = restoration.components.as_slice() else {
         bail!("the step {} restores no data", restoration.step);
     };
+    let settings = &discovery::discovered(context, settings, &restoration.components)?;
     let begun = context.clock.now();
     let (origin, components) = if let Origin::Directory(path) = &restoration.origin {
         let source = Directory::open(context, path)?;

@@ -116,7 +116,7 @@ class Read:
         director = self.director_model()
         if name == "bosh_commandline_credentials":
             api = self.foundation.director
-            environment = f"127.0.0.1:{api.port}" if api else self.spec.get("director_address", "10.0.0.5")
+            environment = api.url if api else self.spec.get("director_address", "10.0.0.5")
             client, secret = (OPS_CLIENT, director["clients"].get(OPS_CLIENT, "")) if director["clients"] else (
                 director["uaa"].get("username", "admin"), director["uaa"].get("password", "admin"))
             return Answer.json({"credential": f"BOSH_CLIENT={client} BOSH_CLIENT_SECRET={secret} BOSH_CA_CERT="

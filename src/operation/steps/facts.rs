@@ -54,8 +54,23 @@ impl Facts {
     /// # Errors
     /// When it is not one.
     pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
-        let _value: Value = serde_json::from_slice(text).context("is not JSON")?;
-        anyhow::bail!("is of a form that this release does not know")
+        let value: Value = serde_json::from_slice(text).context("is not JSON")?;
+        let version = value["ops_manager"]["version"]
+            .as_str()
+            .context("does not name the version of Ops Manager")?;
+        let products = list(&value["products"]).map(|product| Product {
+            guid: string(&product["guid"]),
+            kind: string(&product["type"]),
+            groups: list(&product["jobs"])
+                .map(|job| (string(&job["name"]), job["instances"].clone()))
+                .collect(),
+        });
+        Ok(Self {
+            ops_manager_version: version.to_owned(),
+            director_vm_cid: value["director"]["vm_cid"].as_str().map(str::to_owned),
+            products: products.collect(),
+            ..Self::default()
+        })
     }
 
     /// The product of a type.
@@ -69,4 +84,12 @@ impl Facts {
         let found = product.groups.iter().find(|(name, _)| name == group)?;
         Some(&found.1).filter(|count| !count.is_null())
     }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
