@@ -19,6 +19,7 @@ from deploying import Deploying, read_manifest
 from library import Library
 from manifest import listed, manifest_text
 from tasks import DirectorError, Tasks
+from uaa import team_may
 from web import Answer, Service
 
 STEMCELL = {"name": "bosh-test-ubuntu-jammy-go_agent", "operating_system": "ubuntu-jammy", "version": "1.500"}
@@ -152,6 +153,9 @@ class Director(Cloudcheck, Deploying, Library, Service):
                          headers={"WWW-Authenticate": 'Basic realm="BOSH Director"'})
         self.db.refresh()
         parts = request.route.strip("/").split("/")
+        request.team = self.uaa.team(request.headers.get("Authorization")) if self.uaa else None
+        if request.team and not team_may(request, parts, self.deployments):
+            raise Answer.json({"code": 600000, "description": "Require one of the scopes: bosh.admin"}, 401)
         if parts[0] == "deployments":
             return self.deployment_call(request, parts[1:])
         if parts[0] in ("tasks", "task"):
@@ -263,6 +267,8 @@ class Director(Cloudcheck, Deploying, Library, Service):
     def list_deployments(self, request):
         found = []
         for name, row in sorted(self.deployments.items()):
+            if request.team and request.team not in row["teams"]:
+                continue
             entry = {"name": name, "teams": row["teams"], "locked": f"lock:deployment:{name}" in self.db["locks"]}
             if request.query.get("exclude_configs") != "true":
                 entry["cloud_config"] = "latest"
