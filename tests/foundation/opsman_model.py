@@ -159,6 +159,8 @@ def director(given, foundation):
                   ("nats_credentials", "nats", "nats-password"), ("postgres_credentials", "postgres", "pg-password"),
                   ("blobstore_credentials", "blobstore", "blobstore-password"),
                   ("health_monitor_credentials", "health_monitor", "hm-password"))}
+    if BBR_CLIENT not in clients:  # as with Ops Managers before 2.3
+        del simple["uaa_bbr_client_credentials"]
     credentials = {**simple, "bbr_ssh_credentials": {
         "type": "rsa_pkey_credentials", "value": {"private_key_pem": private, "public_key_pem": public}},
         **given.get("credentials", {})}

@@ -43,8 +43,10 @@ def main():
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
     alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS + selftest_opsscratch.CHECKS
     checks = [(one, needed) for needed, several in (
-        ((), alone), (("bbr",), selftest_bbr.CHECKS), (("bosh",), selftest_bosh.CHECKS),
+        ((), alone), (("bosh",), selftest_bosh.CHECKS),
+        (("bbr",), selftest_bbr.CHECKS + selftest_opsscratch.BBR_CHECKS),
         (("om",), selftest_om.CHECKS + selftest_opsscratch.OM_CHECKS),
+        (("om", "bosh"), selftest_opsscratch.OM_BOSH_CHECKS),
         (("bbr", "bosh"), selftest_scratch.CHECKS)) for one in several]
     for check, needed in checks:
         name = check.__name__

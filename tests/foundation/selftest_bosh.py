@@ -242,6 +242,9 @@ def deployments_change_and_go(program, work):
     new = {row["instance"]: row["vm_cid"] for row in bosh.rows("vms")}
     assert set(new) == set(old) and not set(new.values()) & set(old.values()), new
     assert running.ask("run", instance="db/db-0", script="cat /var/vcap/store/kept; ls /tmp/lost")["stdout"] == "data"
+    bosh.run("recreate", "db/1")
+    last = {row["instance"]: row["vm_cid"] for row in bosh.rows("vms")}
+    assert [name for name in sorted(last) if last[name] != new[name]] == ["db/db-1"], last
     # One instance fewer: the first stays, its machine knows, the disk of the other is orphaned.
     with open(f"{work}/dep.yml", "w") as file:
         file.write(text.replace("instances: 2", "instances: 1"))

@@ -1,13 +1,17 @@
 """Checks of Apply Changes where it makes and destroys: a second, empty foundation, and a shared IaaS."""
 
 import base64
+import glob
 import json
 import os
+import re
 import ssl
+import subprocess
 import urllib.request
 
 from opsclient import OpsClient
 from running import Running, ssh
+from selftest_bbr import Bbr
 from selftest_om import Om, ops
 from selftest_opsstates import STATE, until_up, violations, wait_install
 
@@ -46,7 +50,7 @@ def director_call(client, path):
         with urllib.request.urlopen(request, context=context, timeout=10) as answer:
             return json.load(answer)
 
-    url = f"https://{words['BOSH_ENVIRONMENT']}"
+    url = words["BOSH_ENVIRONMENT"]
     uaa = ask(f"{url}/info")["user_authentication"]["options"]["url"]
     pair = base64.b64encode(f"{words['BOSH_CLIENT']}:{words['BOSH_CLIENT_SECRET']}".encode()).decode()
     token = ask(f"{uaa}/oauth/token", f"Basic {pair}", b"grant_type=client_credentials")["access_token"]
@@ -133,6 +137,54 @@ def om_tears_down(program, work):
     assert "422" in om.run("export-installation", "-o", f"{work}/x.zip", status=1)
 
 
+def a_teams_client_sees_its_own_deployments(bbr_program, work):
+    """So bbr's --all-deployments works with it, and with no client that sees a deployment without scripts."""
+    running = ops()
+    client = logged_in(running)
+    guid = running.ready["opsman"]["products"]["p-redis"]
+    team = client.get(f"/deployed/products/{guid}/uaa_client_credentials")
+    found = OpsBbr(bbr_program, work, running, team)
+    found.must(0, "backup", every=True)
+    assert found.artifacts() == ["service-instance_00000000-1111-4222-8333-444444444444"]
+    assert found.deployment("pre-backup-check") != 0, "it is not the team's"
+    OpsBbr(bbr_program, f"{work}", running, None).must(1, "pre-backup-check", every=True)
+
+
+class OpsBbr(Bbr):
+    """bbr with a client of Ops Manager's; without one, with the director's own."""
+
+    def __init__(self, program, work, running, team):
+        super().__init__(program, work, running, running.ready["opsman"]["products"]["cf"])
+        if team:
+            director = {**running.ready["director"], "client": team["uaa_client_name"],
+                        "client_secret": team["uaa_client_secret"]}
+            self.running = Ready({**running.ready, "director": director})
+
+    def artifacts(self):
+        return sorted(os.path.basename(path).rsplit("_", 1)[0] for path in glob.glob(f"{self.work}/*_20*Z"))
+
+
+class Ready:
+    def __init__(self, ready):
+        self.ready = ready
+
+
+def om_leads_bosh_to_the_director(om_program, bosh_program, work):
+    running = Running({"fixture": "ops", "tas": {"windows": False, "services": 1},
+                       "director": {"clients": {"ops_manager": "plain"}}})  # om cuts secrets at =
+    lines = Om(om_program, running, work).run("bosh-env").replace("export ", "")
+    env = {"PATH": os.environ["PATH"], "HOME": work, "BOSH_NON_INTERACTIVE": "true"}
+    for name, quoted, plain in re.findall(r"^(BOSH_\w+)=(?:'([^']*)'|(.*))$", lines, re.MULTILINE):
+        env[name] = quoted or plain
+    done = subprocess.run([bosh_program, "deployments", "--json"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    names = [row["name"] for row in json.loads(done.stdout)["Tables"][0]["Rows"]]
+    assert names == running.ready["director"]["deployments"]
+    assert Om(om_program, running, work).run("bosh-env").count("BEGIN CERTIFICATE") == 2  # BOSH's and CredHub's
+
+
 CHECKS = [an_empty_foundation_gets_a_director, a_shared_iaas_loses_the_first_director,
           staged_counts_become_instances]
 OM_CHECKS = [om_tears_down]
+BBR_CHECKS = [a_teams_client_sees_its_own_deployments]
+OM_BOSH_CHECKS = [om_leads_bosh_to_the_director]

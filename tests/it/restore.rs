@@ -211,7 +211,11 @@ fn the_backup_is_chosen_as_asked_and_refused_as_by_a_get() {
     let ended = scene.restore(COMPONENT, &[&first]).fails(1);
     assert_eq!(ended.last_line(), refused.last_line());
     // And by nobody at all that is known: said, and gone on.
-    scene.source.as_object_mut().unwrap().remove("trusted_workers");
+    scene
+        .source
+        .as_object_mut()
+        .unwrap()
+        .remove("trusted_workers");
     let ended = scene.restore(COMPONENT, &[&first]).ok();
     assert_eq!(times(&ended, "origin not verified"), 1, "{}", ended.log());
 

@@ -2,11 +2,14 @@
 //! that say what is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use lifeboat::config::{self, environment};
 use lifeboat::operation::settings::Step;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::support::depot::Depot;
 use crate::support::{pipeline, process};
 
 /// A task's configuration, as Concourse reads it: other fields are errors there too.
@@ -184,6 +187,58 @@ fn every_task_runs_a_command_that_is_accepted() {
         assert_eq!(named, name, "a task is named after its command");
         assert_eq!(restore, name.starts_with("restore-"));
     }
+}
+
+/// A directory goes into two stores and comes back, by tasks alone: what their files say becomes environment and
+/// arguments, as Concourse does it.
+#[test]
+fn a_backup_goes_there_and_back_by_tasks() {
+    let depot = Depot::new();
+    let work = depot.scratch.path().join("build");
+    fs::create_dir_all(work.join("artifact")).unwrap();
+    fs::create_dir_all(work.join("backup")).unwrap();
+    fs::write(work.join("artifact/dump.sql"), "select 1;\n").unwrap();
+    let common = json!({
+        "LIFEBOAT_FOUNDATION": depot.source["foundation"],
+        "LIFEBOAT_STORES": depot.source["stores"],
+        "LIFEBOAT_TRUSTED_WORKERS": depot.source["trusted_workers"],
+    });
+    let run = |name: &str, more: Value| {
+        let task = pipeline::yaml(&format!("tasks/{name}/task.yml"));
+        let mut params = common.clone();
+        for (param, value) in more.as_object().unwrap() {
+            params[param] = value.clone();
+        }
+        let environment = pipeline::task_environment(&task, &json!({"params": params}), &json!({}));
+        let arguments = pipeline::filled(&task["run"]["args"], &json!({"id": "latest"}));
+        let arguments: Vec<&str> = arguments
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut command = process::command("lifeboat", arguments);
+        command.envs(environment).current_dir(&work);
+        process::finish(process::start(command, "")).ok()
+    };
+    let id = run(
+        "backup",
+        json!({
+            "LIFEBOAT_BACKUP": ["deployment/redis"],
+            "LIFEBOAT_FROM": "artifact",
+            "LIFEBOAT_RECIPIENTS": depot.source["recipients"],
+            "LIFEBOAT_WORKER_IDENTITY": depot.worker_identity,
+        }),
+    )
+    .stdout;
+    assert!(run("list", json!({})).stdout.contains(id.trim()), "{id}");
+    assert!(run("show", json!({})).stdout.contains("deployment/redis"));
+    run(
+        "fetch",
+        json!({"LIFEBOAT_RECOVERY_IDENTITY": depot.recovery_identity, "LIFEBOAT_COMPONENTS": ["deployment/redis"]}),
+    );
+    let back = fs::read(work.join("backup/deployment/redis/dump.sql")).unwrap();
+    assert_eq!(back, b"select 1;\n");
 }
 
 #[test]
