@@ -110,6 +110,8 @@ pub struct Component {
     pub phases: Vec<Phase>,
     /// In the order of the manifest.
     pub artifacts: Vec<Artifact>,
+    /// What a restorer must know of it.
+    pub notes: Vec<String>,
 }
 
 impl Component {
