@@ -2,6 +2,7 @@
 //! Director's API. Composes `bosh`, `ssh` and `bbr`; knows nothing of repositories or stores.
 
 mod settings;
+mod vm;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -289,7 +290,11 @@ impl Foundation {
         settings.keepalive = self.settings.limits.silence / 4;
     }
 
-    fn director(&self) -> Result<Arc<bosh::Director>, Error> {
+    /// The Director's API.
+    ///
+    /// # Errors
+    /// When the settings do not say how to reach it.
+    pub fn director(&self) -> Result<Arc<bosh::Director>, Error> {
         let mut kept = self.director.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(director) = &*kept {
             return Ok(Arc::clone(director));

@@ -11,10 +11,12 @@ pub mod discovery;
 mod fetch;
 pub mod keygen;
 mod live;
+mod plan;
 mod preflight;
 mod restore;
 mod service_instances;
 pub mod settings;
+mod steps;
 mod stores;
 mod tree;
 
@@ -25,8 +27,10 @@ pub use catalogue::{check, list, show};
 pub use cleanup::cleanup;
 pub use directory::from_directories;
 pub use fetch::fetch;
+pub use plan::plan;
 pub use preflight::pre_backup_check;
 pub use restore::restore;
+pub use steps::{before_data, step};
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

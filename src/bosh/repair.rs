@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -156,6 +157,34 @@ impl Director {
         let url = self.target.url(&["resurrection"])?;
         let request = Request::put(url, "application/json", body);
         self.call(request, what, None, wait)?;
+        Ok(())
+    }
+
+    /// Gives the Director a stemcell, `length` bytes of a tarball, also where it says that it has
+    /// it already: what its database knows, the IaaS may not.
+    ///
+    /// # Errors
+    /// [`Error::Task`] when the Director cannot use it, and those of any call.
+    pub fn upload_stemcell(
+        &self,
+        name: &str,
+        tarball: &mut (dyn Read + Send),
+        length: u64,
+        wait: &Wait,
+    ) -> Result<(), Error> {
+        let what = format!("the upload of stemcell {name}");
+        let mut url = self.target.url(&["stemcells"])?;
+        url.set_query(Some("fix=true"));
+        // A token that has run out is noticed before gigabytes are sent.
+        self.stemcells(wait)?;
+        let info = self.info(wait)?;
+        let ticket = self.auth.ticket(info, &self.client, &self.mask, wait)?;
+        let request = Request::post(url, "application/x-compressed", "")
+            .with("authorization", ticket.header());
+        let response = self.client.upload(&request, tarball, length, wait)?;
+        let response = self.judged(&request, response, &what, None)?;
+        self.awaited(response, &what, NO_LIMIT, wait)
+            .map_err(Error::of_begun)?;
         Ok(())
     }
 

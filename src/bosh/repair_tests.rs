@@ -196,15 +196,32 @@ fn an_errand_that_ends_with_another_status_than_0_failed() {
 }
 
 #[test]
-fn a_deployment_is_recreated() {
+fn a_stemcell_is_streamed_and_a_deployment_recreated() {
     let server = working("", |asked| match asked.line().as_str() {
-        "POST /deployments?recreate=true&fix=true" => redirect("/tasks/7"),
+        "GET /stemcells" => answer(200, "[]"),
+        "POST /stemcells?fix=true" | "POST /deployments?recreate=true&fix=true" => {
+            redirect("/tasks/7")
+        }
         _ => answer(404, ""),
     });
-    director(&server)
-        .recreate("cf", "name: cf\n", &soon())
+    let director = director(&server);
+    let mut tarball: &[u8] = b"tarball";
+    director
+        .upload_stemcell("s/1.5", &mut tarball, 7, &soon())
         .unwrap();
+    director.recreate("cf", "name: cf\n", &soon()).unwrap();
     let asked = server.asked();
-    assert_eq!(asked[1].body, "name: cf\n");
-    assert_eq!(asked[1].header("content-type"), Some("text/yaml"));
+    let posts: Vec<_> = asked
+        .iter()
+        .filter(|asked| asked.method == "POST")
+        .collect();
+    assert_eq!(posts[0].body, "tarball");
+    assert_eq!(posts[0].header("content-length"), Some("7"));
+    assert!(posts[0].header("authorization").is_some());
+    assert_eq!(posts[1].body, "name: cf\n");
+    assert_eq!(posts[1].header("content-type"), Some("text/yaml"));
+    let error = director
+        .upload_stemcell("s/1.5", &mut &b"short"[..], 7, &soon())
+        .unwrap_err();
+    assert!(error.to_string().contains("early"), "{error}");
 }

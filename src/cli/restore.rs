@@ -4,10 +4,11 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 
-use super::{Ended, print};
+use super::{Ended, print, print_json};
 use crate::config::{Action, Configuration, Door};
 use crate::operation::settings::{Restoration, Step};
 use crate::operation::{self, Context};
+use crate::report::restore::shown;
 use crate::report::text;
 
 /// What stands behind `restore`.
@@ -46,7 +47,14 @@ pub(super) fn run(
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
     match &configuration.action {
-        Action::RestorePlan(..) => bail!("restore plan is not in this release"),
+        Action::RestorePlan(origin, choices) => {
+            let plan = operation::plan(context, &configuration.settings, origin, choices)?;
+            if json {
+                print_json(stdout, &shown::plan_json(&plan))
+            } else {
+                print(stdout, &shown::plan(&plan))
+            }
+        }
         Action::Restore(restoration) if json => {
             bail!(
                 "--json belongs to `restore plan`, not to the step {}",
@@ -68,11 +76,15 @@ fn step(
     let settings = &configuration.settings;
     match &restoration.step {
         Step::Director | Step::Tas | Step::ServiceInstances | Step::Deployment(_) => {
+            operation::before_data(context, settings, restoration)?;
             let restored = operation::restore(context, settings, restoration)?;
             context.monitor.info(text::restored(&restored).trim_end());
             let said = format!("restored {} from {}\n", restored.step, restored.origin);
             print(stdout, &said)
         }
-        step => bail!("the step {step} is not in this release"),
+        _ => print(
+            stdout,
+            &shown::step(&operation::step(context, settings, restoration)?),
+        ),
     }
 }

@@ -86,6 +86,7 @@ pub(crate) struct OpsManagerModel {
     pub(crate) ca_cert: Option<Text>,
     pub(crate) skip_ssl_validation: Option<Flag>,
     pub(crate) ssh_username: Option<Text>,
+    pub(crate) ssh_port: Option<Count>,
     pub(crate) ssh_private_key: Option<Hidden>,
     pub(crate) ssh_host_key: Option<Text>,
 }

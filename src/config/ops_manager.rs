@@ -92,6 +92,7 @@ fn vm(model: &OpsManagerModel) -> Result<Option<Vm>, Fault> {
         let lonely = [
             ("ops_manager.ssh_host_key", model.ssh_host_key.is_some()),
             ("ops_manager.ssh_username", model.ssh_username.is_some()),
+            ("ops_manager.ssh_port", model.ssh_port.is_some()),
         ];
         return match lonely.iter().find(|(_, there)| *there) {
             Some((at, _)) => Err(Fault::new(*at, "needs `ssh_private_key` beside it")),
@@ -102,6 +103,13 @@ fn vm(model: &OpsManagerModel) -> Result<Option<Vm>, Fault> {
         username: match &model.ssh_username {
             None => SSH_USER.to_owned(),
             name => foundation::username(name.as_ref(), "ops_manager.ssh_username")?,
+        },
+        port: match model.ssh_port {
+            None => 22,
+            Some(port) => u16::try_from(port.0)
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| Fault::new("ops_manager.ssh_port", "must be between 1 and 65535"))?,
         },
         private_key: login_key(Some(key), "ops_manager.ssh_private_key", "")?,
         host_key: host_key(model.ssh_host_key.as_ref(), "ops_manager.ssh_host_key")?,

@@ -52,6 +52,8 @@ pub struct OpsManager {
 pub struct Vm {
     /// `ubuntu` unless said otherwise.
     pub username: String,
+    /// 22 unless said otherwise.
+    pub port: u16,
     /// OpenSSH or PEM, unencrypted.
     pub private_key: Secret,
     /// As [`Director::host_key`].

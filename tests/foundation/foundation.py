@@ -197,7 +197,8 @@ class Foundation(Scratch):
         if self.director:
             about["director"] = {"url": self.director.url, "host": "127.0.0.1", "port": self.director.port,
                                  "client": self.director.username, "client_secret": self.director.password,
-                                 "deployments": sorted(self.director.deployments)}
+                                 "deployments": sorted(self.director.deployments),
+                                 "ca_file": self.director.authority.ca_file}
         if self.uaa:
             about["director"].update(client=self.uaa.client, client_secret=self.uaa.secret, uaa=self.uaa.url)
         about["hosts"] = {host["name"]: {"address": f"127.0.0.1:{self.instances[host['name']].port}",

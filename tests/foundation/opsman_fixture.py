@@ -6,6 +6,7 @@ The deployments' names are the products' GUIDs, as Ops Manager makes them.
 import copy
 
 import tas
+import whole
 from opsman_model import guid
 
 CF, REDIS, MYSQL, WINDOWS, HEALTH = (guid(kind, kind) for kind in (
@@ -35,7 +36,8 @@ def spec(mysql=3, services=2, windows=True, **options):
             {"name": "windows_diego_cell", "instances": [{"windows": True}],
              "jobs": {"rep_windows": {"release": "diego"}}}]})
     found["opsman"] = opsman(mysql, windows)
-    return found
+    on_demand = [one["name"] for one in found["deployments"] if one["name"].startswith("service-instance_")]
+    return whole.restorable(found, {REDIS: on_demand[:-1], MYSQL: on_demand[-1:]})
 
 
 def foundation_cf(cf, mysql):
@@ -44,6 +46,7 @@ def foundation_cf(cf, mysql):
     dump = group["jobs"].pop("database-dump")
     group["jobs"]["pxc-mysql"] = {"release": "pxc"}
     group["instances"] = mysql
+    next(one for one in cf["groups"] if one["name"] == "uaa")["jobs"]["smoke_tests"] = whole.errand("script", "smoke")
     cf["groups"].append({"name": "backup_restore", "instances": 1, "jobs": {"database-dump": copy.deepcopy(dump)}})
 
 

@@ -22,6 +22,7 @@ import selftest_om  # noqa: E402
 import selftest_opsman  # noqa: E402
 import selftest_opsstates  # noqa: E402
 import selftest_parts  # noqa: E402
+import selftest_scratch  # noqa: E402
 from running import Running  # noqa: E402
 
 
@@ -40,20 +41,20 @@ def main():
         else:
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
     alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS
-    checks = [(one, None) for one in alone] + [(one, "bbr") for one in selftest_bbr.CHECKS] + \
-        [(one, "bosh") for one in selftest_bosh.CHECKS] + \
-        [(one, "om") for one in selftest_om.CHECKS]
+    checks = [(one, needed) for needed, several in (
+        ((), alone), (("bbr",), selftest_bbr.CHECKS), (("bosh",), selftest_bosh.CHECKS), (("om",), selftest_om.CHECKS),
+        (("bbr", "bosh"), selftest_scratch.CHECKS)) for one in several]
     for check, needed in checks:
         name = check.__name__
         if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
             continue
-        if needed and not programs[needed]:
+        if not all(programs[one] for one in needed):
             skipped += 1
             continue
         began = time.monotonic()
         work = tempfile.mkdtemp(prefix="selftest-")
         try:
-            check(*([programs[needed], work] if needed else [work]))
+            check(*(programs[one] for one in needed), work)
             passed += 1
             print(f"ok      {name} ({time.monotonic() - began:.1f} s)", flush=True)
         except Exception:  # noqa: BLE001 - a failed check is a result

@@ -36,7 +36,6 @@ class Bosh:
     def rows(self, *arguments, status=0, **more):
         text = self.run(*arguments, "--json", status=status, **more)
         tables = json.loads(text).get("Tables") or []
-        if os.environ.get("FOUNDATION_TRACE"): print(text)
         return [row for table in tables for row in table["Rows"]]
 
 

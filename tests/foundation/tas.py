@@ -7,7 +7,9 @@ DUMP = """. /var/lib/foundation/postgres.env
 pg_dump --format=plain --no-owner > "$BBR_ARTIFACT_DIRECTORY"cloud_controller.sql
 psql -X -q -A -t -c 'select count(*) from apps' > "$BBR_ARTIFACT_DIRECTORY"rows
 """
-LOAD = """. /var/lib/foundation/postgres.env
+LOAD = """nodes=$(awk '$1 == "mysql" {print $2}' /var/lib/foundation/groups)
+[ "${nodes:-1}" = 1 ] || { echo "Timed out waiting for mysql to start: there are $nodes nodes, not 1" >&2; exit 1; }
+. /var/lib/foundation/postgres.env
 psql -X -q -v ON_ERROR_STOP=1 -c 'drop schema public cascade; create schema public' > /dev/null 2>&1
 psql -X -q -v ON_ERROR_STOP=1 -f "$BBR_ARTIFACT_DIRECTORY"cloud_controller.sql > /dev/null
 test "$(psql -X -q -A -t -c 'select count(*) from apps')" = "$(cat "$BBR_ARTIFACT_DIRECTORY"rows)"
@@ -80,7 +82,7 @@ def director():
         del jobs[name]["release"]
         place = f"/var/vcap/store/{name}"
         jobs[name]["scripts"].update(
-            backup={"body": f'cp -a {place} "$BBR_ARTIFACT_DIRECTORY"data'},
+            backup={"body": f'mkdir -p {place}; cp -a {place} "$BBR_ARTIFACT_DIRECTORY"data'},
             restore={"body": f'rm -rf {place}; cp -a "$BBR_ARTIFACT_DIRECTORY"data {place}'})
     return {"name": "bosh", "login": "bbr", "jobs": jobs, "files": {
         "/var/vcap/store/bosh": {"tree": {"files": 40, "big": 1, "odd": False, "seed": "bosh"}},

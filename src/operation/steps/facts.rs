@@ -1,0 +1,72 @@
+//! What steps and plans need of a foundation record.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// The facts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::operation) struct Facts {
+    pub(in crate::operation) ops_manager_version: String,
+    pub(in crate::operation) iaas: String,
+    /// What the IaaS calls the director's VM.
+    pub(in crate::operation) director_vm_cid: Option<String>,
+    pub(in crate::operation) products: Vec<Product>,
+    /// Name and range.
+    pub(in crate::operation) networks: Vec<String>,
+    pub(in crate::operation) domains: Vec<String>,
+    /// Databases and blobstores outside the foundation, as texts.
+    pub(in crate::operation) external: Vec<String>,
+    /// Name and end of each certificate.
+    pub(in crate::operation) certificates: Vec<(String, String)>,
+    /// Operating system and version.
+    pub(in crate::operation) stemcells: Vec<(String, String)>,
+    /// How many the director knew.
+    pub(in crate::operation) deployments: usize,
+    /// How many of them were on-demand service instances.
+    pub(in crate::operation) on_demand: usize,
+    /// Runs of Apply Changes that succeeded.
+    pub(in crate::operation) runs: Vec<Run>,
+}
+
+/// A product of the foundation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::operation) struct Product {
+    pub(in crate::operation) guid: String,
+    pub(in crate::operation) kind: String,
+    /// Group and staged number of instances, a number or `automatic`.
+    pub(in crate::operation) groups: Vec<(String, Value)>,
+}
+
+/// An Apply Changes that succeeded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::operation) struct Run {
+    pub(in crate::operation) director_only: bool,
+    /// The GUIDs of what it deployed beside the director.
+    pub(in crate::operation) products: Vec<String>,
+    pub(in crate::operation) took: Duration,
+}
+
+impl Facts {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
+        let _value: Value = serde_json::from_slice(text).context("is not JSON")?;
+        anyhow::bail!("is of a form that this release does not know")
+    }
+
+    /// The product of a type.
+    pub(in crate::operation) fn of_kind(&self, kind: &str) -> Option<&Product> {
+        self.products.iter().find(|one| one.kind == kind)
+    }
+
+    /// How many instances a group had.
+    pub(in crate::operation) fn instances(&self, product: &str, group: &str) -> Option<&Value> {
+        let product = self.products.iter().find(|one| one.guid == product)?;
+        let found = product.groups.iter().find(|(name, _)| name == group)?;
+        Some(&found.1).filter(|count| !count.is_null())
+    }
+}
