@@ -113,7 +113,9 @@ impl ArtifactWriter {
     pub fn stream(&mut self, content: &mut dyn Read) -> anyhow::Result<(Digest, u64)> {
         self.keep_last()?;
         let mut begin = Vec::new();
-        (&mut *content).take(SMALLEST as u64).read_to_end(&mut begin)?;
+        (&mut *content)
+            .take(SMALLEST as u64)
+            .read_to_end(&mut begin)?;
         let size = begin.len() as u64;
         if size < SMALLEST as u64 {
             return Ok((self.take(&[], size, &mut begin.as_slice())?, size));
