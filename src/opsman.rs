@@ -21,6 +21,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod types;
+mod zip;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use types::{
     PendingChange, ProductChange, RunState, StagedProduct, StaticIps, Stemcell,
     StemcellAssociation, Subnet,
 };
+pub use zip::{Broken, Checked, Checker};
 
 use crate::http::{self, Client, Method, Request, Response, Url, Wait};
 use crate::monitor::Monitor;

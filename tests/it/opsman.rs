@@ -1,6 +1,8 @@
 //! Ops Manager: nothing but its address and credentials is given, everything else is found out.
 
 mod discovery;
+mod foundation;
+mod guards;
 
 use serde_json::{Value, json};
 

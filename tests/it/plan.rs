@@ -44,7 +44,7 @@ impl Origin {
     fn new() -> Self {
         let scene = crate::opsman::foundation(&json!({"tas": {"mysql": 3, "services": 1}}));
         let deployments = scene.foundation.ready["director"]["deployments"].clone();
-        let saved: Vec<String> = deployments
+        let saved = deployments
             .as_array()
             .unwrap()
             .iter()
@@ -52,7 +52,8 @@ impl Origin {
             .filter(|name| name.starts_with("service-instance_0"))
             .map(str::to_owned)
             .collect();
-        let id = interim(&scene, &saved);
+        let whole = json!({"backup": ["ops-manager", "director", "tas", "service-instances"]});
+        let id = scene.put(&whole).ok().id();
         Self { scene, id, saved }
     }
 
@@ -207,55 +208,4 @@ fn stemcell(mirror: &Path, name: &str, version: &str) {
 /// TAS' deployment.
 fn tas(origin: &Origin) -> String {
     guid(&origin.scene, "cf")
-}
-
-fn interim(scene: &Scene, saved: &[String]) -> String {
-    let mut names = vec!["director".to_owned(), "tas".to_owned()];
-    names.extend(saved.iter().map(|name| format!("deployment/{name}")));
-    let id = scene.put(&json!({"backup": names})).ok().id();
-    let into = scene.download(&id);
-    let place = into.join("ops-manager");
-    std::fs::create_dir(&place).unwrap();
-    let code = "import sys,json; sys.path.insert(0,'tests/foundation'); from opsclient import OpsClient\n\
-ready=json.load(sys.stdin); c=OpsClient(ready); assert c.login()==200\n\
-open(sys.argv[1]+'/installation.zip','wb').write(c.call('GET','/api/v0/installation_asset_collection')[2])\n\
-print(json.dumps([c.get('/info'),c.get('/staged/products')]))";
-    let mut command = Command::new("python3");
-    command
-        .args(["-c", code])
-        .arg(&place)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let ended = process::finish(process::start(command, &scene.foundation.ready.to_string())).ok();
-    let told = ended.json();
-    let state = scene.foundation.ask(json!({"do": "opsman-state"}));
-    let products: Vec<Value> = told[1]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| {
-            let groups = match one["type"] == "cf" {
-                true => json!([{"name": "mysql", "instances": 3}]),
-                false => json!([]),
-            };
-            json!({"guid": one["guid"], "type": one["type"], "groups": groups,
-                "stemcells": [{"os": "ubuntu-jammy", "version": "1.500"}]})
-        })
-        .collect();
-    let record = json!({
-        "ops_manager": {"version": told[0]["info"]["version"]},
-        "director": {"vm_cid": state["bosh_state"]["current_vm_cid"]},
-        "products": products,
-        "certificates": {"all": [{"name": "x", "valid_until": "2027-11-22T00:00:00Z"}]},
-    });
-    std::fs::write(place.join("foundation-record.json"), record.to_string()).unwrap();
-    names.insert(0, "ops-manager".to_owned());
-    std::fs::remove_file(into.join("backup.json")).ok();
-    let mut arguments = vec!["backup", "--from", into.to_str().unwrap()];
-    arguments.extend(names.iter().map(String::as_str));
-    let command = scene.lifeboat(&arguments, &json!({"recovery_identity": null}));
-    process::finish(process::start(command, "")).ok();
-    scene.check().pop().unwrap()
 }

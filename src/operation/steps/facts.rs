@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
 use serde_json::Value;
+
+use super::super::record::{self, Record};
+use crate::opsman::DirectorNetwork;
 
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,61 +57,8 @@ impl Facts {
     /// # Errors
     /// When it is not one.
     pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(text).context("is not JSON")?;
-        let version = value["ops_manager"]["version"]
-            .as_str()
-            .context("does not name the version of Ops Manager")?;
-        let products = list(&value["products"]).map(|product| Product {
-            guid: string(&product["guid"]),
-            kind: string(&product["type"]),
-            groups: list(&product["groups"])
-                .map(|group| (string(&group["name"]), group["instances"].clone()))
-                .collect(),
-        });
-        let networks = list(&value["networks"]).map(|network| {
-            let ranges: Vec<_> = list(&network["subnets"])
-                .map(|subnet| string(&subnet["cidr"]))
-                .collect();
-            format!("{} {}", string(&network["name"]), ranges.join(" "))
-        });
-        let domains = [&value["domains"]["system"], &value["domains"]["apps"]];
-        let mut stemcells: Vec<_> = list(&value["products"])
-            .flat_map(|product| list(&product["stemcells"]))
-            .map(|stemcell| (string(&stemcell["os"]), string(&stemcell["version"])))
-            .collect();
-        stemcells.sort();
-        stemcells.dedup();
-        let runs = list(&value["apply_changes"]).filter_map(|run| {
-            let took = run["seconds"]
-                .as_u64()
-                .filter(|_| run["status"] == "succeeded")?;
-            Some(Run {
-                director_only: run["director_only"].as_bool().unwrap_or(false),
-                products: list(&run["products"]).map(string).collect(),
-                took: Duration::from_secs(took),
-            })
-        });
-        Ok(Self {
-            ops_manager_version: version.to_owned(),
-            iaas: string(&value["ops_manager"]["iaas"]),
-            director_vm_cid: value["director"]["vm_cid"].as_str().map(str::to_owned),
-            products: products.collect(),
-            networks: networks.collect(),
-            domains: domains
-                .into_iter()
-                .filter_map(|domain| domain.as_str().map(str::to_owned))
-                .collect(),
-            external: list(&value["storage"]["external"]).map(string).collect(),
-            certificates: list(&value["certificates"]["all"])
-                .map(|one| (string(&one["name"]), string(&one["valid_until"])))
-                .collect(),
-            stemcells,
-            deployments: list(&value["deployments"]).count(),
-            on_demand: list(&value["on_demand"])
-                .map(|broker| list(&broker["deployments"]).count())
-                .sum(),
-            runs: runs.collect(),
-        })
+        let record = Record::parse(text).map_err(|problem| anyhow!(problem))?;
+        Ok(Self::from(record))
     }
 
     /// The product of a type.
@@ -124,10 +74,64 @@ impl Facts {
     }
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+impl From<Record> for Facts {
+    fn from(record: Record) -> Self {
+        let mut stemcells: Vec<_> = record
+            .products
+            .iter()
+            .flat_map(|product| &product.stemcells)
+            .map(|stemcell| (stemcell.os.clone(), stemcell.version.clone()))
+            .collect();
+        stemcells.sort();
+        stemcells.dedup();
+        let network = |network: &DirectorNetwork| {
+            let ranges = network.subnets.iter().map(|subnet| subnet.cidr.as_str());
+            format!("{} {}", network.name, ranges.collect::<Vec<_>>().join(" "))
+        };
+        let run = |run: &record::Run| {
+            Some(Run {
+                director_only: run.director_only,
+                products: run.products.clone(),
+                took: Duration::from_secs(run.seconds.filter(|_| run.status == "succeeded")?),
+            })
+        };
+        let on_demand = record
+            .on_demand
+            .iter()
+            .map(|broker| broker.deployments.len());
+        Self {
+            ops_manager_version: record.ops_manager.version,
+            iaas: record.ops_manager.iaas,
+            director_vm_cid: record.director.vm_cid,
+            networks: record.networks.iter().map(network).collect(),
+            domains: [record.domains.system, record.domains.apps]
+                .into_iter()
+                .flatten()
+                .collect(),
+            external: record.storage.external,
+            certificates: record
+                .certificates
+                .all
+                .into_iter()
+                .map(|one| (one.name, one.valid_until))
+                .collect(),
+            stemcells,
+            deployments: record.deployments.len(),
+            on_demand: on_demand.sum(),
+            runs: record.apply_changes.iter().filter_map(run).collect(),
+            products: record
+                .products
+                .into_iter()
+                .map(|product| Product {
+                    guid: product.guid,
+                    kind: product.kind,
+                    groups: product
+                        .groups
+                        .into_iter()
+                        .map(|group| (group.name, group.instances))
+                        .collect(),
+                })
+                .collect(),
+        }
+    }
 }
