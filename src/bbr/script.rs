@@ -99,6 +99,15 @@ impl Direction {
         }
     }
 
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Backup => Self::Restore,
+            Self::Restore => Self::Backup,
+        }
+    }
+
     /// The command that mends what a killed run of this direction left.
     pub fn cleanup(self) -> &'static str {
         match self {

@@ -30,6 +30,7 @@ pub fn cleanup(
     let mut done = report::Cleanup::default();
     let mut errors = Vec::new();
     let mut may_be_locked = Vec::new();
+    let mut left_alone = false;
     let plans = parts::plans(context, settings, &foundation, components)?;
     let mut batches = plans.into_iter().map(Planned::all);
     while let Some(batch) = batches.next() {
@@ -60,6 +61,7 @@ pub fn cleanup(
             let told = one.errors.into_iter();
             errors.extend(told.map(|error| error.context(name.clone())));
             may_be_locked.extend(one.may_be_locked);
+            left_alone |= one.left_alone;
         }
         if context.shutdown.is_raised() {
             errors.extend(batches.next().map(|_| Error::from(Stopped)));
@@ -77,10 +79,14 @@ pub fn cleanup(
             format!("what else was left is mended: {}", done.done.join("; "))
         },
         may_be_locked,
-        mend: Some(format!(
-            "look at the first cause, then {}",
-            backup::mend(components, direction)
-        )),
+        mend: Some(if left_alone {
+            backup::mend(components, direction.other())
+        } else {
+            format!(
+                "look at the first cause, then {}",
+                backup::mend(components, direction)
+            )
+        }),
     }
     .into())
 }

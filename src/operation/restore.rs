@@ -18,7 +18,7 @@ use self::source::Source;
 use self::stored::Stored;
 use super::settings::{Component, Origin, Restoration, Settings};
 use super::stores::Stores;
-use super::{Context, backup};
+use super::{Context, backup, discovery};
 use crate::bbr;
 use crate::repo::format::ComponentRecord;
 use crate::report;
@@ -36,6 +36,7 @@ pub fn restore(
     let [component] = restoration.components.as_slice() else {
         bail!("the step {} restores no data", restoration.step);
     };
+    let settings = &discovery::discovered(context, settings, &restoration.components)?;
     let begun = context.clock.now();
     let mut report = report::Restored {
         step: restoration.step.to_string(),

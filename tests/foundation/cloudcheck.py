@@ -3,6 +3,8 @@
 Part of the director. A scan believes an agent that answers, else what the CPI says, else nothing.
 """
 
+import time
+
 from database import stamp
 from iaas import CloudError, NotImplementedByCpi
 from tasks import DirectorError
@@ -211,6 +213,26 @@ class Cloudcheck:
             self.iaas.attach_disk(vm, disk["disk_cid"])
             if name == "reattach_disk_and_reboot":
                 self.iaas.reboot_vm(vm)
+
+    def resurrect(self, seconds):
+        """The health monitor: unless it is paused, what does not answer is made anew, in all deployments."""
+        while not self.ended:
+            time.sleep(seconds)
+            if self.db["resurrection_paused"]:
+                continue
+            silent = {row["deployment"] for row in self.db["instances"]
+                      if row["vm"] and row["lifecycle"] == "service" and not self.iaas.agent(row["vm"]["agent_id"])}
+            for deployment in sorted(silent):
+                self.tasks.start("scan and fix", deployment, lambda task, name=deployment: self.scan_and_fix(
+                    task, name), "cck_scan_and_fix").finished.wait()
+
+    def scan_and_fix(self, task, deployment):
+        self.scan(task, deployment)
+        found = [str(problem["id"]) for problem in self.db["problems"]
+                 if problem["deployment"] == deployment and problem["state"] == "open"
+                 and problem["type"] in ("missing_vm", "unresponsive_agent")]
+        self.resolve(task, deployment, dict.fromkeys(found, "recreate_vm"))
+        task.summary = "scan and fix complete"
 
     def mounted(self, row):
         answer = self.iaas.agent(row["vm"]["agent_id"]) if row["vm"] else None

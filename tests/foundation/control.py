@@ -222,6 +222,8 @@ class Verbs(OpsVerbs):
         if not getattr(iaas, f"has_{kind}")(cid, own=True):
             return {"found": False}
         getattr(iaas, f"delete_{kind}")(cid)
+        if cid == self.foundation.director_vm_cid:
+            self.foundation.director.end()
         return {"found": True}
 
     def do_iaas_share(self, socket=None, agents=False, cannot_tell=False):

@@ -125,7 +125,7 @@ class Deploying:
                                 f"agent-id: '{vm['agent_id']}' after 45 seconds")
         with self.db.change():
             row["lifecycle"] = group["lifecycle"]
-        recreate = options.get("recreate") or vm and not answers
+        recreate = asked_for(row, options.get("recreate")) or vm and not answers
         if vm and (vm["stemcell_name"], vm["stemcell_version"]) != (stemcell["name"], stemcell["version"]):
             recreate = True
         if not vm or recreate:
@@ -237,7 +237,7 @@ class Deploying:
             if group.get("lifecycle") == "errand":
                 found[group["name"]] = (group, None)
             for name, job in self.plan_group(group, manifest)["jobs"].items():
-                if job.get("errand"):
+                if job.get("errand") and group.get("lifecycle") != "errand":
                     found[name] = (group, job)
         return found
 
@@ -306,6 +306,13 @@ class Deploying:
 
     def orphan_deployments(self, _task, _broker):
         return 0, "[]\n", ""
+
+
+def asked_for(row, which):
+    """Is this instance to be made anew: all (true), or those of a group, or one of them by id or index?"""
+    if not isinstance(which, dict):
+        return bool(which)
+    return which["group"] in (None, row["job"]) and which["instance"] in (None, row["uuid"], str(row["index"]))
 
 
 def read_manifest(text):

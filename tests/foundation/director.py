@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import re
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from deploying import Deploying, read_manifest
 from library import Library
 from manifest import listed, manifest_text
 from tasks import DirectorError, Tasks
+from uaa import team_may
 from web import Answer, Service
 
 STEMCELL = {"name": "bosh-test-ubuntu-jammy-go_agent", "operating_system": "ubuntu-jammy", "version": "1.500"}
@@ -31,7 +33,7 @@ class Director(Cloudcheck, Deploying, Library, Service):
 
     def __init__(self, authority, spec, deployments, instances, uaa=None, iaas=None, host=None):
         """`host`: the machine whose persistent disk holds database and blobstore, if there is one."""
-        self.spec, self.uaa, self.iaas = spec, uaa, iaas
+        self.spec, self.uaa, self.iaas, self.host = spec, uaa, iaas, host
         self.username, self.password = spec.get("username", "admin"), spec.get("password", "admin")
         self.instances = instances
         self.members = {}  # what the spec says of an instance beyond what a database holds, by its key
@@ -46,6 +48,9 @@ class Director(Cloudcheck, Deploying, Library, Service):
         if host is not None:
             self.db.attach(host.root + DUMP)
         super().__init__(authority, spec.get("port", 0))
+        self.ended = False
+        if spec.get("resurrect_seconds"):
+            threading.Thread(target=self.resurrect, args=(spec["resurrect_seconds"],), daemon=True).start()
 
     @property
     def deployments(self):
@@ -127,6 +132,18 @@ class Director(Cloudcheck, Deploying, Library, Service):
     # -- routing ---------------------------------------------------------------------------------
 
     def answer(self, request):
+        try:
+            return self.checked(request)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:  # as the real one answers what it chokes on
+            return Answer.json({"code": 600000, "description": f"{type(error).__name__}: {error}"}, 500)
+
+    def end(self):
+        self.ended = True
+        super().end()
+
+    def checked(self, request):
+        if self.host is not None and not self.host.is_on():
+            raise Answer(502, "<html><head><title>502 Bad Gateway</title></head></html>", "text/html")
         if request.route == "/info":
             known = request.headers.get("Authorization") and self.authorized(request.headers["Authorization"])
             return Answer.json(self.info(self.tasks.user if known else None))
@@ -136,6 +153,9 @@ class Director(Cloudcheck, Deploying, Library, Service):
                          headers={"WWW-Authenticate": 'Basic realm="BOSH Director"'})
         self.db.refresh()
         parts = request.route.strip("/").split("/")
+        request.team = self.uaa.team(request.headers.get("Authorization")) if self.uaa else None
+        if request.team and not team_may(request, parts, self.deployments):
+            raise Answer.json({"code": 600000, "description": "Require one of the scopes: bosh.admin"}, 401)
         if parts[0] == "deployments":
             return self.deployment_call(request, parts[1:])
         if parts[0] in ("tasks", "task"):
@@ -231,6 +251,11 @@ class Director(Cloudcheck, Deploying, Library, Service):
             wanted = json.loads(request.body).get("resolutions")
             return self.task(request, "apply resolutions", name, lambda task: self.resolve(task, name, wanted),
                              "cck_apply")
+        if call[:2] == ("PUT", "jobs") and 3 <= len(call) <= 4 and request.query.get("state") == "recreate":
+            which = {"group": None if call[2] == "*" else call[2], "instance": call[3] if len(call) == 4 else None}
+            options = {"recreate": which, "fix": request.query.get("fix") == "true"}
+            return self.task(request, f"create deployment {name}", name, lambda task: self.deploy(
+                task, deployment["manifest"], options), "update_deployment")
         if call == ("GET", "errands"):
             return Answer.json([{"name": one} for one in self.errands(name)])
         if len(call) == 4 and call[:2] == ("POST", "errands") and call[3] == "runs":
@@ -242,6 +267,8 @@ class Director(Cloudcheck, Deploying, Library, Service):
     def list_deployments(self, request):
         found = []
         for name, row in sorted(self.deployments.items()):
+            if request.team and request.team not in row["teams"]:
+                continue
             entry = {"name": name, "teams": row["teams"], "locked": f"lock:deployment:{name}" in self.db["locks"]}
             if request.query.get("exclude_configs") != "true":
                 entry["cloud_config"] = "latest"

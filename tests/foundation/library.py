@@ -163,6 +163,9 @@ class Library:
         for name in ("type", "name", "content"):
             if not given.get(name):
                 raise Answer.json({"code": 440010, "description": f"'{name}' is required"}, 400)
+        known = [row for row in self.db["configs"] if (row["type"], row["name"]) == (given["type"], given["name"])]
+        if known and known[-1]["content"] == given["content"]:  # nothing new
+            return Answer.json({**known[-1], "id": str(known[-1]["id"]), "team": None, "current": True}, 201)
         return Answer.json(self.add_config(given["type"], given["name"], given["content"]), 201)
 
     def add_config(self, kind, name, content):

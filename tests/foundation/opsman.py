@@ -186,9 +186,8 @@ class OpsManager(Export, Install, Read, Staged, Service):
 
     def refuse(self, seconds):
         """No listener for a while, as when the web server starts again."""
-        if not seconds:
-            return
-        threading.Thread(target=self.pause_listening, args=(seconds,), daemon=True).start()
+        if seconds:
+            self.pause_listening(seconds)
 
     def token(self, request):
         if self.state == "fresh":

@@ -53,7 +53,8 @@ class Export:
 
     def write_export(self, given):
         handle, path = tempfile.mkstemp(prefix="export-", dir=self.foundation.directory)
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(Unseekable(file), "w", zipfile.ZIP_DEFLATED) as archive:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(
+                Unseekable(file), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             text = json.dumps(self.model.data).encode()
             sealed = seal(text, self.model.passphrase)
             archive.writestr("installation.yml", sealed)
@@ -66,7 +67,10 @@ class Export:
             for product in self.model.products():
                 archive.writestr(f"metadata/{product['type']}.yml", json.dumps(
                     {"name": product["type"], "product_version": product["version"]}))
-            archive.writestr("metadata/padding", random.Random("padding").randbytes(given.get("bytes", 100000)))
+            source, left = random.Random("padding"), given.get("bytes", 100000)
+            with archive.open("metadata/padding", "w", force_zip64=True) as padding:
+                while left:
+                    left -= padding.write(source.randbytes(min(left, 1 << 20)))
         return path
 
     # -- import ---------------------------------------------------------------------------------------------

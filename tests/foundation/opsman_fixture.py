@@ -24,7 +24,8 @@ def spec(mysql=3, services=2, windows=True, **options):
     found = tas.spec(**{"auth": "uaa", "cells": 1, "blobs": 200, "rows": 200, "unlock_seconds": 0, "big_blobs": 1,
                         **options, "service_instances": services, "foundation_name": CF})
     foundation_cf(next(one for one in found["deployments"] if one["name"] == CF), mysql)
-    found["director"].update(client="bbr_client", secret=SECRETS["bbr_client"], clients=dict(SECRETS))
+    found["director"].update(client="bbr_client", secret=SECRETS["bbr_client"], clients=dict(SECRETS),
+                             teams={"p-redis-team": REDIS, "pivotal-mysql-team": MYSQL})
     found["deployments"] += [
         broker(REDIS, "redis-on-demand-broker"), broker(MYSQL, "dedicated-mysql-broker"),
         {"name": HEALTH, "groups": [{"name": "tsdb", "instances": 1, "jobs": {"prometheus": {"release": "hw"}}}]},

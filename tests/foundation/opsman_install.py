@@ -276,7 +276,7 @@ class Install:
                 chosen = errand.get("post_deploy", False)
             if chosen is True or chosen == "when-changed" and product["changed"]:
                 installation.say(f"===== Running \"bosh --deployment={guid} run-errand {errand['name']}\"")
-                if hasattr(self.foundation, "run_errand"):
+                if guid in self.model.data["deployments"]:
                     self.foundation.run_errand(guid, errand["name"])
         installation.say("Succeeded")
 

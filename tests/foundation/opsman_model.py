@@ -159,6 +159,8 @@ def director(given, foundation):
                   ("nats_credentials", "nats", "nats-password"), ("postgres_credentials", "postgres", "pg-password"),
                   ("blobstore_credentials", "blobstore", "blobstore-password"),
                   ("health_monitor_credentials", "health_monitor", "hm-password"))}
+    if BBR_CLIENT not in clients:  # as with Ops Managers before 2.3
+        del simple["uaa_bbr_client_credentials"]
     credentials = {**simple, "bbr_ssh_credentials": {
         "type": "rsa_pkey_credentials", "value": {"private_key_pem": private, "public_key_pem": public}},
         **given.get("credentials", {})}
@@ -167,7 +169,8 @@ def director(given, foundation):
             "version", "3.0.24-build.1"), "label": "BOSH Director", "stemcell": dict(STEMCELL), "errands": [],
         "host": host, "spec": without_data(login), "uaa": copy.deepcopy(uaa), "clients": clients,
         "credentials": credentials, "jobs": {name: resource("p-bosh", name, count) for name, count in (
-            ("director", 1), ("compilation", 4))}, "max_in_flight": {}, "action": "unchanged", "properties": {}, "changed": [], "verifiers": [],
+            ("director", 1), ("compilation", 4))}, "max_in_flight": {}, "action": "unchanged", "properties": {}, "changed": [],
+        "verifiers": [],
         "director_properties": {"director_configuration": {
             "ntp_servers_string": "pool.ntp.example.com", "resurrector_enabled": True, "max_threads": None,
             "database_type": "internal", "blobstore_type": "local", "director_hostname": None,

@@ -10,6 +10,7 @@ from web import Answer
 from yaml_reader import parse
 
 MISSING = {"errors": {"base": ["not found"]}}
+NOBODY = "127.0.0.1:9"  # where no director is yet; nothing may go out to a real network
 SPAN = {"d": 1, "w": 7, "m": 30, "y": 365}
 
 
@@ -106,7 +107,7 @@ class Read:
     def director_address(self):
         """Where SSH to the director's VM goes: a real foundation would say 10.0.0.5."""
         host = self.foundation.instances.get(self.director_model()["host"])
-        return f"127.0.0.1:{host.port}" if host else self.spec.get("director_address", "10.0.0.5")
+        return f"127.0.0.1:{host.port}" if host else self.spec.get("director_address", NOBODY)
 
     def director_credentials(self, request):
         names = [*self.director_model()["credentials"], "bosh_commandline_credentials"]
@@ -116,7 +117,7 @@ class Read:
         director = self.director_model()
         if name == "bosh_commandline_credentials":
             api = self.foundation.director
-            environment = f"127.0.0.1:{api.port}" if api else self.spec.get("director_address", "10.0.0.5")
+            environment = api.url if api else "https://" + self.spec.get("director_address", NOBODY)
             client, secret = (OPS_CLIENT, director["clients"].get(OPS_CLIENT, "")) if director["clients"] else (
                 director["uaa"].get("username", "admin"), director["uaa"].get("password", "admin"))
             return Answer.json({"credential": f"BOSH_CLIENT={client} BOSH_CLIENT_SECRET={secret} BOSH_CA_CERT="

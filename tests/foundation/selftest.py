@@ -20,6 +20,7 @@ import selftest_bbr  # noqa: E402
 import selftest_bosh  # noqa: E402
 import selftest_om  # noqa: E402
 import selftest_opsman  # noqa: E402
+import selftest_opsscratch  # noqa: E402
 import selftest_opsstates  # noqa: E402
 import selftest_parts  # noqa: E402
 import selftest_scratch  # noqa: E402
@@ -40,9 +41,12 @@ def main():
             print(f"{name}: {program} ({version})")
         else:
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
-    alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS
+    alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS + selftest_opsscratch.CHECKS
     checks = [(one, needed) for needed, several in (
-        ((), alone), (("bbr",), selftest_bbr.CHECKS), (("bosh",), selftest_bosh.CHECKS), (("om",), selftest_om.CHECKS),
+        ((), alone), (("bosh",), selftest_bosh.CHECKS),
+        (("bbr",), selftest_bbr.CHECKS + selftest_opsscratch.BBR_CHECKS),
+        (("om",), selftest_om.CHECKS + selftest_opsscratch.OM_CHECKS),
+        (("om", "bosh"), selftest_opsscratch.OM_BOSH_CHECKS),
         (("bbr", "bosh"), selftest_scratch.CHECKS)) for one in several]
     for check, needed in checks:
         name = check.__name__

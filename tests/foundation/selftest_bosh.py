@@ -242,6 +242,9 @@ def deployments_change_and_go(program, work):
     new = {row["instance"]: row["vm_cid"] for row in bosh.rows("vms")}
     assert set(new) == set(old) and not set(new.values()) & set(old.values()), new
     assert running.ask("run", instance="db/db-0", script="cat /var/vcap/store/kept; ls /tmp/lost")["stdout"] == "data"
+    bosh.run("recreate", "db/1")
+    last = {row["instance"]: row["vm_cid"] for row in bosh.rows("vms")}
+    assert [name for name in sorted(last) if last[name] != new[name]] == ["db/db-1"], last
     # One instance fewer: the first stays, its machine knows, the disk of the other is orphaned.
     with open(f"{work}/dep.yml", "w") as file:
         file.write(text.replace("instances: 2", "instances: 1"))
@@ -273,5 +276,22 @@ def deployments_change_and_go(program, work):
     assert bosh.rows("disks", "--orphaned", deployment=False) == [] and running.ask("iaas")["disks"] == {}
 
 
-CHECKS = [bosh_sees_what_is_there, bosh_sees_tasks_and_locks_while_they_are_held, cloud_check_finds_and_resolves,
+def the_resurrector_works_unless_it_is_paused(program, work):
+    running, bosh = dep(program, work, director={"resurrect_seconds": 0.3})
+    cids = {name: cid for cid, name in ((cid, vm["name"]) for cid, vm in running.ask("iaas")["vms"].items())}
+    running.ask("iaas-delete", kind="vm", cid=cids["web/web-0"])
+    for _ in range(100):
+        if len([vm for vm in bosh.rows("vms") if vm["process_state"] == "running"]) == 3:
+            break
+    assert bosh.rows("tasks", "--recent", "--all")[-1]["description"], "tasks"
+    tasks = running.ask("tasks")["tasks"]
+    assert any(task["description"] == "scan and fix" and task["message"] == "scan and fix complete" for task in tasks)
+    bosh.run("update-resurrection", "off", deployment=False)
+    cids = {name: cid for cid, name in ((cid, vm["name"]) for cid, vm in running.ask("iaas")["vms"].items())}
+    running.ask("iaas-delete", kind="vm", cid=cids["web/web-0"])
+    time.sleep(1)
+    assert [row["type"] for row in bosh.rows("cck", "--report", status=1)] == ["missing_vm"]
+
+
+CHECKS = [the_resurrector_works_unless_it_is_paused, bosh_sees_what_is_there, bosh_sees_tasks_and_locks_while_they_are_held, cloud_check_finds_and_resolves,
           disks_out_of_place_are_seen, stemcells_are_uploaded_and_needed, deployments_change_and_go]

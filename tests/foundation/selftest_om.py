@@ -54,7 +54,7 @@ def om_reads_everything(program, work):
     assert found == {"identity": "db_encryption", "password": "cc-db-encryption-key"}, found
     assert ".uaa.admin_credentials" in om.read("credential-references", "-p", "cf")
     lines = om.run("bosh-env")
-    assert "export BOSH_CLIENT=ops_manager\n" in lines and running.ready["director"]["url"][8:] in lines
+    assert "export BOSH_CLIENT=ops_manager\n" in lines and running.ready["director"]["url"] in lines
     authorities = om.read("certificate-authorities")
     assert authorities[0]["cert_pem"] == running.ready["ca_cert"] and authorities[0]["active"]
     assert om.run("certificate-authority", "--cert-pem").strip() == running.ready["ca_cert"].strip()

@@ -105,7 +105,7 @@ def the_director_is_described(running, client):
     line = credential("bosh_commandline_credentials")
     words = dict(word.split("=", 1) for word in line.split() if "=" in word)
     assert words["BOSH_CLIENT"] == "ops_manager" and words["BOSH_CLIENT_SECRET"] == "ops=manager=secret=", line
-    assert running.ready["director"]["url"] == "https://" + words["BOSH_ENVIRONMENT"], line
+    assert running.ready["director"]["url"] == words["BOSH_ENVIRONMENT"], line
     assert client.get("/deployed/director/manifest")["instance_groups"][0]["name"] == "bosh"
     running.ask("opsman-set", director_manifest="wrapped")
     assert "manifest" in client.get("/deployed/director/manifest")
@@ -132,4 +132,31 @@ def certificates_and_stemcells(client):
     assert report["available_stemcells"][0]["os"] == "ubuntu-jammy" and report["infrastructure_type"] == "vsphere"
 
 
-CHECKS = [tokens_and_roles, what_is_deployed_can_be_read]
+def wrong_descriptions_of_it_are_refused_by_name(work):
+    for opsman, word in (({"produkts": []}, "produkts"), ({"products": [{"type": "x", "gid": 1}]}, "gid"),
+                         ({"adjust": {"p-none": {}}}, "p-none"), ({"director": {"hots": "b"}}, "hots"),
+                         ({"director": {"host": "other"}}, "other")):
+        try:
+            Running({**SMALL, "opsman": opsman})
+            raise AssertionError(f"{opsman} was taken")
+        except RuntimeError as error:
+            assert word in str(error), error
+
+
+def an_old_foundation_has_no_client_for_bbr(work):
+    running = Running({"hosts": [{"name": "bosh"}], "director": {"username": "u", "password": "p=w"}, "opsman": {
+        "info": "old", "director_manifest": "jobs", "state": "locked"}})
+    client = OpsClient(running.ready)
+    assert client.login() == 502 and client.available() == "waiting"
+    assert client.status("PUT", "/unlock", {"passphrase": running.ready["opsman"]["decryption_passphrase"]}) == 200
+    assert [client.available() for _ in range(2)] == ["waiting", "/auth/cloudfoundry"] and client.login() == 200
+    assert client.status("GET", "/deployed/director/credentials/uaa_bbr_client_credentials") == 404
+    line = client.get("/deployed/director/credentials/bosh_commandline_credentials")["credential"]
+    assert "BOSH_CLIENT=u BOSH_CLIENT_SECRET=p=w " in line, line
+    assert client.get("/deployed/director/manifest")["jobs"][0]["properties"]["director"]["address"] == "127.0.0.1"
+    assert set(client.get("/deployed/products")[0]) == {"installation_name", "guid", "type", "product_version"}
+    assert client.status("DELETE", "/staged") == 404
+
+
+CHECKS = [wrong_descriptions_of_it_are_refused_by_name, an_old_foundation_has_no_client_for_bbr,
+          tokens_and_roles, what_is_deployed_can_be_read]

@@ -194,6 +194,13 @@ def a_shared_iaas_is_seen(bbr_program, bosh_program, work):
     bosh.run("-d", REDIS, "deploy", "--fix", f"{work}/redis.yml")
     assert len(origin.ask("iaas")["vms"]) == vms - 1 and [
         one["kind"] for one in running.ask("iaas")["destroyed"]] == ["vm"]
+    # With bosh-state.json left where it is, production's director is replaced.
+    second = Second(origin, work, iaas={"shared": origin.ready["control"]})
+    mine = second.running.ask("opsman-state")["bosh_state"]["current_vm_cid"]
+    assert mine in origin.ask("iaas")["vms"]
+    second.apply("none")
+    assert mine not in origin.ask("iaas")["vms"] and second.running.ask("iaas")["destroyed"] == [
+        {"kind": "vm", "cid": mine}]
 
 
 def the_backup_holds_what_ran_then(bbr_program, bosh_program, work):

@@ -18,8 +18,8 @@ MEMBER = INSTANCE | {"id", "index", "bootstrap", "vm", "vm_without", "ssh", "ssh
 HOST = INSTANCE | {"name", "login", "key_type", "director", "private_key"}
 JOB = {"release", "properties", "scripts", "files", "linked", "addon", "errand"}
 DIRECTOR = {"auth", "username", "password", "client", "secret", "token_type", "token_seconds", "token_uses", "prefix",
-            "uaa_url", "tasks", "port", "lock_seconds", "checkpoint_seconds", "empty",
-            "clients"}
+            "uaa_url", "tasks", "port", "lock_seconds", "checkpoint_seconds", "resurrect_seconds",
+            "empty", "clients", "teams"}
 IAAS = {"shared", "agents", "cannot_tell"}
 OPSMAN = {"version", "state", "users", "clients", "passphrase", "identity_provider", "info", "token_seconds",
           "token_uses", "parallel", "latency", "export", "startup", "locked_as", "wrong_passphrase", "import_seconds",

@@ -18,6 +18,7 @@ class Uaa(Service):
     def __init__(self, authority, spec):
         self.client, self.secret = spec.get("client", "bbr_client"), spec.get("secret", "bbr_secret")
         self.clients = {self.client: self.secret, **spec.get("clients", {})}
+        self.teams = spec.get("teams", {})
         self.token_type = spec.get("token_type", "bearer")
         self.token_seconds = spec.get("token_seconds", 600)
         self.token_uses = spec.get("token_uses")
@@ -41,9 +42,10 @@ class Uaa(Service):
         claims = base64.urlsafe_b64encode(json.dumps({"cid": client, "jti": secrets.token_hex(8)}).encode())
         token = f"eyJhbGciOiJub25lIn0.{claims.decode().rstrip('=')}.{secrets.token_urlsafe(40)}"
         with self.lock:
-            self.tokens[token] = [time.monotonic() + self.token_seconds, self.token_uses]
+            self.tokens[token] = [time.monotonic() + self.token_seconds, self.token_uses, client]
+        scope = f"bosh.teams.{self.teams[client]}.admin" if client in self.teams else "bosh.admin"
         return Answer.json({"access_token": token, "token_type": self.token_type, "expires_in": self.token_seconds,
-                            "scope": "bosh.admin", "jti": secrets.token_hex(16)})
+                            "scope": scope, "jti": secrets.token_hex(16)})
 
     def known_client(self, header):
         for client, secret in self.clients.items():
@@ -64,8 +66,23 @@ class Uaa(Service):
                 life[1] -= 1
             return True
 
+    def team(self, header):
+        """The team of a token's client; None for clients that may see everything."""
+        with self.lock:
+            life = self.tokens.get((header or "").partition(" ")[2])
+        return self.teams.get(life[2]) if life else None
+
     def expire_tokens(self):
         with self.lock:
             count = len(self.tokens)
             self.tokens.clear()
         return count
+
+
+def team_may(request, parts, deployments):
+    """A team's client has its own deployments and tasks, and reads what all share."""
+    if parts[0] == "deployments" and len(parts) > 1:
+        row = deployments.get(parts[1])
+        return row is None or request.team in row["teams"]
+    return parts[0] in ("deployments", "tasks", "task") or request.command == "GET" and parts[0] in (
+        "stemcells", "releases", "configs")

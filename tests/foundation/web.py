@@ -57,10 +57,11 @@ class Service:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def pause_listening(self, seconds):
-        """Connections are refused for so long; those that exist stay."""
+        """Connections are refused from now on for so long; those that exist stay."""
         self.end()
-        time.sleep(seconds)
-        self.listen(self.port)
+        again = threading.Timer(seconds, self.listen, [self.port])
+        again.daemon = True
+        again.start()
 
     def begin(self, request):
         """The head of a request has arrived, its body has not."""

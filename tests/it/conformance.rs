@@ -8,6 +8,9 @@ mod discovery;
 mod http;
 mod lock_order;
 mod precheck;
+mod restore;
+mod restore_artifact;
+mod restore_cleanup;
 mod shared;
 mod signals;
 mod table;
@@ -265,6 +268,31 @@ impl Case {
     /// As bbr's own, whether anything is left or not.
     pub(crate) fn forced_cleanup(&self) -> Ended {
         self.put(&json!({"cleanup": [self.component], "force": true}))
+    }
+
+    /// `lifeboat restore` of the newest backup.
+    pub(crate) fn restore_latest(&self) -> Ended {
+        self.scene.restore(&self.component, &["latest"])
+    }
+
+    /// `lifeboat restore` of the artifact directory of the fixture R1.
+    pub(crate) fn restore_art(&self) -> Ended {
+        process::finish(process::start(self.restore_art_command(), ""))
+    }
+
+    pub(crate) fn restore_art_command(&self) -> Command {
+        let art = self.foundation.ready["artifact"].as_str().unwrap();
+        self.scene
+            .restore_command(&self.component, &["--from", art])
+    }
+
+    /// `lifeboat restore-cleanup`.
+    pub(crate) fn restore_cleanup(&self) -> Ended {
+        let arguments = ["restore-cleanup", self.component.as_str()];
+        process::finish(process::start(
+            self.scene.lifeboat(&arguments, &json!({})),
+            "",
+        ))
     }
 
     /// The command line with the same configuration.

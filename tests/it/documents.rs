@@ -1,4 +1,4 @@
-//! What `docs/` and the examples say is what the code does: limits, bounds, stored lines, pipelines.
+//! What `docs/` says is what the code does: limits, bounds, stored lines.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,6 @@ use lifeboat::repo::format::{
     OtherLine, Outcome, PageRecord, PhaseRecord, RootHead, WorkerKeys,
 };
 use lifeboat::repo::id::{BackupId, ChainId, ComponentName, Foundation};
-use lifeboat::{cli, config};
-use serde_json::Value;
 
 #[test]
 fn the_limits_of_the_format_are_those_of_the_code() {
@@ -110,103 +108,6 @@ fn the_fields_of_a_manifest_are_those_of_the_table() {
             );
         }
     }
-}
-
-#[test]
-fn the_example_pipelines_use_keys_that_exist() {
-    let known: BTreeSet<&str> = config::known_keys()
-        .into_iter()
-        .map(|(_, key)| key)
-        .collect();
-    let mut looked_at = 0;
-    for path in yamls("pipelines") {
-        let pipeline = yaml(&path);
-        let own = |kind: &str| kind == "foundation-backup";
-        let resources = pipeline["resources"].as_array().unwrap();
-        let ours: BTreeSet<&str> = resources
-            .iter()
-            .filter(|resource| own(resource["type"].as_str().unwrap()))
-            .map(|resource| {
-                check_keys(&path, &resource["source"], &known);
-                resource["name"].as_str().unwrap()
-            })
-            .collect();
-        assert!(!ours.is_empty(), "{}: no resource of ours", path.display());
-        for step in steps(&pipeline) {
-            let resource = ["put", "get"].iter().find_map(|kind| step[*kind].as_str());
-            if resource.is_some_and(|resource| ours.contains(resource)) {
-                check_keys(&path, &step["params"], &known);
-                looked_at += 1;
-            }
-        }
-        for job in pipeline["jobs"].as_array().unwrap() {
-            for step in steps(job).filter(|step| step["params"]["backup"].is_array()) {
-                assert!(
-                    step["ensure"].is_object() || job["ensure"].is_object(),
-                    "{}: a backup without an ensure that cleans up",
-                    path.display()
-                );
-            }
-        }
-    }
-    assert!(looked_at > 1, "pipelines/ has no step of ours");
-}
-
-#[test]
-fn tasks_run_commands_that_exist_and_say_what_they_need() {
-    let commands = cli::commands();
-    let known: BTreeSet<String> = config::known_keys()
-        .into_iter()
-        .map(|(map, key)| match map {
-            "" => key.to_uppercase(),
-            map => format!("{map}_{key}").to_uppercase(),
-        })
-        .collect();
-    let mut count = 0;
-    for path in yamls("tasks") {
-        let (text, task) = (read_path(&path), yaml(&path));
-        let head: Vec<&str> = text
-            .lines()
-            .take_while(|line| line.starts_with('#'))
-            .collect();
-        let place = path.display();
-        assert!(
-            head.join(" ").contains("public API"),
-            "{place}: its head must say that it is public API"
-        );
-        let arguments: Vec<&str> = task["run"]["args"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
-        assert_eq!(task["run"]["path"], "lifeboat", "{place}");
-        assert!(
-            commands
-                .iter()
-                .any(|command| arguments.contains(&command.as_str())),
-            "{place}: {arguments:?}"
-        );
-        for name in task["params"].as_object().unwrap().keys() {
-            let described = head.iter().any(|line| {
-                line.contains(name.as_str())
-                    && (line.contains("required") || line.contains("default"))
-            });
-            assert!(
-                described,
-                "{place}: its head does not say whether {name} is required or what its default is"
-            );
-            let key = name
-                .strip_prefix("LIFEBOAT_")
-                .unwrap_or_else(|| panic!("{place}: {name}"));
-            assert!(
-                key == "CONFIG" || known.contains(key),
-                "{place}: {name} is no key"
-            );
-        }
-        count += 1;
-    }
-    assert!(count > 1, "tasks/ is empty");
 }
 
 fn sample() -> Manifest {
@@ -363,44 +264,4 @@ fn json_blocks(text: &str) -> Vec<String> {
 
 fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> T {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("docs/format.md: {error}: {json}"))
-}
-
-fn yamls(directory: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![root().join(directory)];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yml") {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
-
-fn yaml(path: &Path) -> Value {
-    serde_saphyr::from_str(&read_path(path))
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Every step of a pipeline or a job, however deep.
-fn steps(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
-    match value {
-        Value::Array(items) => Box::new(items.iter().flat_map(steps)),
-        Value::Object(map) => Box::new(std::iter::once(value).chain(map.values().flat_map(steps))),
-        _ => Box::new(std::iter::empty()),
-    }
-}
-
-fn check_keys(path: &Path, map: &Value, known: &BTreeSet<&str>) {
-    for key in map.as_object().into_iter().flat_map(|map| map.keys()) {
-        assert!(
-            known.contains(key.as_str()),
-            "{}: {key} is no key of ours",
-            path.display()
-        );
-    }
 }

@@ -201,3 +201,54 @@ fn the_command_line_does_the_same() {
         again.last_line()
     );
 }
+
+/// The image has one program; the scripts are links to it.
+#[test]
+fn lifeboat_is_a_script_under_the_script_s_name() {
+    let bench = Bench::new();
+    let put = bench.from();
+    let request = json!({"source": bench.source()}).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let link = |name: &str| {
+        let path = directory.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lifeboat"), &path).unwrap();
+        path
+    };
+    let run = |path: &Path, arguments: &[&str], input: &str| {
+        let mut command = std::process::Command::new(path);
+        command
+            .args(arguments)
+            .env_clear()
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        process::finish(process::start(command, input))
+    };
+    let check = run(&link("check"), &[], &request).ok();
+    assert_eq!(check.json(), json!([put["version"]]));
+    let version = json!({"source": bench.source(), "version": put["version"]}).to_string();
+    let get = run(
+        &link("in"),
+        &[bench.path("get").to_str().unwrap()],
+        &version,
+    )
+    .ok();
+    assert_eq!(get.json()["version"], put["version"]);
+    let out = run(
+        &link("out"),
+        &[bench.path("put").to_str().unwrap()],
+        &request,
+    )
+    .fails(1);
+    assert!(
+        out.last_line().contains("backup: is missing"),
+        "{}",
+        out.last_line()
+    );
+    assert!(
+        run(&link("other"), &["version"], "")
+            .ok()
+            .stdout
+            .starts_with("lifeboat ")
+    );
+}

@@ -1,6 +1,7 @@
 //! SIGTERM, SIGINT and SIGKILL at every phase of a put: it ends in the ten seconds that
 //! Concourse leaves, lists nothing, and the cleanup mends whatever is left.
 
+mod restore;
 mod run;
 
 use serde_json::{Value, json};
@@ -15,21 +16,23 @@ use run::{
 /// `pre-backup-lock` runs on both `api` first, then on `cc`; unlock the other way round.
 pub fn spec() -> Value {
     let scripts = |more: Value| {
-        let mut scripts = json!({"pre-backup-lock": "true", "post-backup-unlock": "true"});
+        let mut scripts = json!({"pre-backup-lock": "true", "post-backup-unlock": "true",
+            "pre-restore-lock": "true", "post-restore-unlock": "true"});
         merge(&mut scripts, &more);
         scripts
     };
     json!({"director": {}, "stores": ["s3"], "deployments": [{"name": "dep", "groups": [
         {"name": "db", "instances": [{"id": "d0"}], "jobs": {"cc": {"release": "r", "scripts": scripts(json!({
             "backup": "head -c 3000000 /dev/urandom > \"$BBR_ARTIFACT_DIRECTORY\"dump",
+            "restore": {"restore_to": "/var/vcap/store/cc"},
         }))}}},
         {"name": "api", "instances": [{"id": "a0"}, {"id": "a1"}], "jobs": {"api": {"release": "r",
             "scripts": scripts(json!({"metadata": METADATA}))}}},
     ]}]})
 }
 
-const METADATA: &str =
-    "echo '{\"backup_should_be_locked_before\": [{\"job_name\": \"cc\", \"release\": \"r\"}]}'";
+const METADATA: &str = "before='[{\"job_name\": \"cc\", \"release\": \"r\"}]'; \
+     echo \"{\\\"backup_should_be_locked_before\\\": $before, \\\"restore_should_be_locked_before\\\": $before}\"";
 
 /// A store of the file system and one of S3, both needed.
 fn scene() -> Scene {

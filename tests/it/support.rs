@@ -2,6 +2,7 @@
 
 pub mod depot;
 pub mod foundation;
+pub mod pipeline;
 pub mod process;
 pub mod request;
 pub mod scene;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
+
+use super::super::record::{Deployment, Record};
 
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,8 +56,65 @@ impl Facts {
     /// # Errors
     /// When it is not one.
     pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
-        let _value: Value = serde_json::from_slice(text).context("is not JSON")?;
-        anyhow::bail!("is of a form that this release does not know")
+        let record = Record::parse(text).map_err(anyhow::Error::msg)?;
+        let mut stemcells: Vec<_> = record
+            .products
+            .iter()
+            .flat_map(|product| &product.stemcells)
+            .map(|stemcell| (stemcell.os.clone(), stemcell.version.clone()))
+            .collect();
+        stemcells.sort();
+        stemcells.dedup();
+        let networks = record.networks.iter().flat_map(|network| {
+            let ranges = network.subnets.iter();
+            ranges.map(move |subnet| format!("{} {}", network.name, subnet.cidr))
+        });
+        let on_demand = |one: &&Deployment| one.kind == "on-demand";
+        Ok(Self {
+            ops_manager_version: record.ops_manager.version,
+            iaas: record.ops_manager.iaas,
+            director_vm_cid: record.director.vm_cid,
+            networks: networks.collect(),
+            domains: [record.domains.system, record.domains.apps]
+                .into_iter()
+                .flatten()
+                .collect(),
+            external: record.storage.external,
+            certificates: record
+                .certificates
+                .all
+                .into_iter()
+                .map(|one| (format!("{} {}", one.product, one.name), one.valid_until))
+                .collect(),
+            stemcells,
+            deployments: record.deployments.len(),
+            on_demand: record.deployments.iter().filter(on_demand).count(),
+            runs: record
+                .apply_changes
+                .into_iter()
+                .filter(|run| run.status == "succeeded")
+                .filter_map(|run| {
+                    Some(Run {
+                        director_only: run.director_only,
+                        took: Duration::from_secs(run.seconds?),
+                        products: run.products,
+                    })
+                })
+                .collect(),
+            products: record
+                .products
+                .into_iter()
+                .map(|product| Product {
+                    guid: product.guid,
+                    kind: product.kind,
+                    groups: product
+                        .groups
+                        .into_iter()
+                        .map(|group| (group.name, group.instances))
+                        .collect(),
+                })
+                .collect(),
+        })
     }
 
     /// The product of a type.

@@ -18,18 +18,12 @@ pub(super) struct Scanned {
 }
 
 impl Scanned {
-    fn vms(&self) -> usize {
-        let with_vm = |one: &&Instance| !one.vm_cid.is_empty();
-        self.instances.iter().filter(with_vm).count()
-    }
-
-    fn disks(&self) -> usize {
-        self.instances.iter().map(|one| one.disk_cids.len()).sum()
-    }
-
-    fn found(&self, kind: &ProblemKind) -> usize {
-        let of_kind = |problem: &&Problem| problem.kind == *kind;
-        self.problems.iter().filter(of_kind).count()
+    /// Whether the scan says that what an instance refers to is missing.
+    fn missing(&self, kind: &ProblemKind, names: &[&str]) -> bool {
+        self.problems
+            .iter()
+            .filter(|problem| problem.kind == *kind)
+            .any(|problem| names.iter().any(|name| problem.description.contains(name)))
     }
 
     /// Signs that the director reaches the VMs or disks that the deployment refers to, as
@@ -67,18 +61,38 @@ impl Scanned {
         if !found.is_empty() {
             return found;
         }
-        let missing = [
-            ("VMs", self.vms(), self.found(&ProblemKind::MissingVm)),
-            ("disks", self.disks(), self.found(&ProblemKind::MissingDisk)),
-        ];
-        for (what, referred, gone) in missing {
-            if gone < referred {
+        for one in &self.instances {
+            let name = one.name();
+            let vm = one.vm_cid.as_str();
+            if !vm.is_empty() && !self.missing(&ProblemKind::MissingVm, &[vm, &name]) {
                 found.push(format!(
-                    "{deployment}: it refers to {referred} {what}, of which only {gone} are missing: the others are there, or instances are left out by `bosh ignore`"
+                    "{deployment}: VM {vm} of {name} is not reported missing: it is there, or the instance is left out by `bosh ignore`"
                 ));
+            }
+            for disk in &one.disk_cids {
+                if !self.missing(&ProblemKind::MissingDisk, &[disk]) {
+                    found.push(format!(
+                        "{deployment}: disk {disk} of {name} is not reported missing: it is there, or the instance is left out by `bosh ignore`"
+                    ));
+                }
             }
         }
         found
+    }
+
+    /// Whether a problem is about a reference. An instance that has no VM and should have one is
+    /// missing it too, and stays so until it is deployed.
+    pub(super) fn is_reference(&self, problem: &Problem) -> bool {
+        let refers = |one: &Instance| {
+            !one.vm_cid.is_empty()
+                && (problem.description.contains(&one.vm_cid)
+                    || problem.description.contains(&one.name()))
+        };
+        match problem.kind {
+            ProblemKind::MissingVm => self.instances.iter().any(refers),
+            ProblemKind::MissingDisk => true,
+            _ => false,
+        }
     }
 
     /// What to do about each missing VM and disk; the numbers of those for which the director
@@ -86,11 +100,10 @@ impl Scanned {
     pub(super) fn resolutions(&self) -> (BTreeMap<u64, &'static str>, Vec<u64>) {
         let mut chosen = BTreeMap::new();
         let mut without = Vec::new();
-        for problem in &self.problems {
+        for problem in self.problems.iter().filter(|one| self.is_reference(one)) {
             let wanted = match problem.kind {
                 ProblemKind::MissingVm => "delete_vm_reference",
-                ProblemKind::MissingDisk => "delete_disk_reference",
-                _ => continue,
+                _ => "delete_disk_reference",
             };
             if problem.offers(wanted) {
                 chosen.insert(problem.id, wanted);
@@ -107,10 +120,10 @@ mod tests {
     use super::*;
     use crate::bosh::Offer;
 
-    fn instance(vm: &str, state: &str, disks: &[&str]) -> Instance {
+    fn instance(id: &str, vm: &str, state: &str, disks: &[&str]) -> Instance {
         Instance {
             group: "g".to_owned(),
-            id: "a".to_owned(),
+            id: id.to_owned(),
             vm_cid: vm.to_owned(),
             job_state: state.to_owned(),
             disk_cids: disks.iter().map(|disk| (*disk).to_owned()).collect(),
@@ -118,18 +131,16 @@ mod tests {
         }
     }
 
-    fn problem(id: u64, kind: ProblemKind) -> Problem {
+    fn problem(id: u64, kind: ProblemKind, description: &str) -> Problem {
         let names = ["ignore", "delete_vm_reference", "delete_disk_reference"];
+        let offer = |name: &&str| Offer {
+            name: (*name).to_owned(),
+        };
         Problem {
             id,
             kind,
-            description: "of g/a".to_owned(),
-            resolutions: names
-                .iter()
-                .map(|name| Offer {
-                    name: (*name).to_owned(),
-                })
-                .collect(),
+            description: description.to_owned(),
+            resolutions: names.iter().map(offer).collect(),
         }
     }
 
@@ -141,76 +152,77 @@ mod tests {
         }
     }
 
+    /// One instance whose VM and disk are gone, and what a scan says of it.
+    fn gone() -> (Instance, Vec<Problem>) {
+        let missing = vec![
+            problem(
+                1,
+                ProblemKind::MissingVm,
+                "VM for 'g/a (0)' with cloud ID 'vm-1' missing.",
+            ),
+            problem(
+                2,
+                ProblemKind::MissingDisk,
+                "Disk 'd-1' (g/a, 1024M) is missing",
+            ),
+        ];
+        (
+            instance("a", "vm-1", "unresponsive agent", &["d-1"]),
+            missing,
+        )
+    }
+
     #[test]
     fn everything_missing_is_isolated_and_resolved() {
-        let one = scanned(
-            vec![
-                instance("vm-1", "unresponsive agent", &["d-1"]),
-                instance("", "", &["d-2"]),
-            ],
-            vec![
-                problem(1, ProblemKind::MissingVm),
-                problem(2, ProblemKind::MissingDisk),
-                problem(3, ProblemKind::MissingDisk),
-            ],
-        );
+        let (first, mut problems) = gone();
+        problems.push(problem(
+            3,
+            ProblemKind::MissingVm,
+            "VM for 'g/b (1)' missing.",
+        ));
+        let one = scanned(vec![first, instance("b", "", "", &[])], problems);
         assert_eq!(one.breaches(), Vec::<String>::new());
         let (chosen, without) = one.resolutions();
-        let expected = [
-            (1, "delete_vm_reference"),
-            (2, "delete_disk_reference"),
-            (3, "delete_disk_reference"),
-        ];
+        // An instance without a VM has no reference to clear.
+        let expected = [(1, "delete_vm_reference"), (2, "delete_disk_reference")];
         assert_eq!((chosen, without), (expected.into(), vec![]));
     }
 
     #[test]
     fn each_sign_of_the_original_is_a_breach() {
-        let gone = || instance("vm-1", "unresponsive agent", &["d-1"]);
-        let missing = || {
-            vec![
-                problem(1, ProblemKind::MissingVm),
-                problem(2, ProblemKind::MissingDisk),
-            ]
-        };
         for (kind, said) in [
             (ProblemKind::UnresponsiveAgent, "sees that VM"),
             (ProblemKind::InactiveDisk, "sees that disk"),
             (ProblemKind::MountInfoMismatch, "in use"),
             (ProblemKind::Other("odd".to_owned()), "not known"),
         ] {
-            let mut problems = missing();
-            problems.push(problem(3, kind.clone()));
-            let breaches = scanned(vec![gone()], problems).breaches();
+            let (first, mut problems) = gone();
+            problems.push(problem(3, kind.clone(), "of g/a"));
+            let breaches = scanned(vec![first], problems).breaches();
             assert!(breaches[0].contains(said), "{kind}: {breaches:?}");
         }
-        let answers = scanned(vec![gone(), instance("vm-2", "running", &[])], missing());
-        assert!(answers.breaches()[0].contains("answers (running)"));
-        let failing = scanned(vec![gone(), instance("vm-2", "failing", &[])], missing());
-        assert!(failing.breaches()[0].contains("answers (failing)"));
+        for state in ["running", "failing", "stopped"] {
+            let (first, problems) = gone();
+            let answers = scanned(vec![first, instance("b", "vm-2", state, &[])], problems);
+            let said = format!("answers ({state})");
+            assert!(answers.breaches()[0].contains(&said), "{said}");
+        }
     }
 
     #[test]
     fn a_vm_or_disk_that_the_scan_does_not_report_is_a_breach() {
-        let gone = instance("vm-1", "unresponsive agent", &["d-1"]);
-        let no_vm = scanned(
-            vec![gone.clone()],
-            vec![problem(2, ProblemKind::MissingDisk)],
-        );
-        assert!(no_vm.breaches()[0].contains("1 VMs, of which only 0 are missing"));
-        let no_disk = scanned(vec![gone], vec![problem(1, ProblemKind::MissingVm)]);
-        assert!(
-            no_disk.breaches()[0].contains("1 disks"),
-            "{:?}",
-            no_disk.breaches()
-        );
+        let (first, problems) = gone();
+        let no_vm = scanned(vec![first.clone()], problems[1..].to_vec());
+        assert!(no_vm.breaches()[0].contains("VM vm-1 of g/a is not reported"));
+        let no_disk = scanned(vec![first], problems[..1].to_vec());
+        assert!(no_disk.breaches()[0].contains("disk d-1 of g/a is not reported"));
     }
 
     #[test]
     fn what_cannot_be_resolved_is_named() {
-        let mut odd = problem(4, ProblemKind::MissingVm);
-        odd.resolutions.clear();
-        let (chosen, without) = scanned(vec![], vec![odd]).resolutions();
-        assert_eq!((chosen.len(), without), (0, vec![4]));
+        let (first, mut problems) = gone();
+        problems[0].resolutions.clear();
+        let (chosen, without) = scanned(vec![first], problems).resolutions();
+        assert_eq!((chosen.len(), without), (1, vec![1]));
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use super::ground::Ground;
 use super::isolation::Scanned;
 use super::mark::Mark;
-use crate::bosh::{Director, ProblemKind};
+use crate::bosh::{Deployment, Director, Instance};
 use crate::http::Wait;
 use crate::report::restore::StepEnd;
 
@@ -25,10 +25,18 @@ pub(super) fn references(ground: &Ground<'_>) -> Result<StepEnd> {
         "the director knows no deployment: it was not restored yet; run `{}` first",
         ground.command("director")
     );
+    let mut mark = Mark::read(&director, ground.backup_id(), &wait)?;
+    if mark.isolated() && nothing_stale(ground, &director, &deployments)? {
+        let mut said = vec![format!(
+            "none of {} deployments refers to a VM or disk that is missing",
+            deployments.len()
+        )];
+        orphans(&director, &mut said, &wait)?;
+        return Ok(ground.end(true, said));
+    }
     ground.tell_left_tasks(&director)?;
     director.pause_resurrection(true, &wait)?;
     ground.info("resurrection is paused");
-    let mut mark = Mark::read(&director, ground.backup_id(), &wait)?;
     let mut said = Vec::new();
     let mut scans = Vec::new();
     for deployment in &deployments {
@@ -71,6 +79,22 @@ pub(super) fn references(ground: &Ground<'_>) -> Result<StepEnd> {
         "resurrection stays paused until the step recreate-instances (or `bosh update-resurrection on`)".to_owned(),
     );
     Ok(ground.end(cleared == 0, said))
+}
+
+/// Whether all that deployments refer to answers, so that no scan is needed to know.
+fn nothing_stale(
+    ground: &Ground<'_>,
+    director: &Director,
+    deployments: &[Deployment],
+) -> Result<bool> {
+    for deployment in deployments {
+        let instances = director.instances(&deployment.name, &ground.wait())?;
+        let refers = |one: &Instance| !one.vm_cid.is_empty() || !one.disk_cids.is_empty();
+        if instances.iter().any(|one| refers(one) && !one.answers()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn scan(director: &Director, deployment: &str, wait: &Wait) -> Result<Scanned> {
@@ -116,15 +140,11 @@ fn clear(
     }
     ground.context.shutdown.check()?;
     director.resolve(deployment, &chosen, wait)?;
-    let left = director.scan(deployment, wait)?;
+    let left = scan(director, deployment, wait)?;
     let missing: Vec<_> = left
+        .problems
         .iter()
-        .filter(|problem| {
-            matches!(
-                problem.kind,
-                ProblemKind::MissingVm | ProblemKind::MissingDisk
-            )
-        })
+        .filter(|problem| left.is_reference(problem))
         .map(|problem| problem.description.trim())
         .collect();
     ensure!(

@@ -52,7 +52,7 @@ pub struct Phase {
     /// Requests that return once the run is there.
     until: Vec<Value>,
     /// Whether something is locked by then.
-    locks: bool,
+    pub locks: bool,
 }
 
 impl Phase {
@@ -299,8 +299,8 @@ fn aborted(scene: &Scene, phase: &Phase, signal: Signal) -> Duration {
     assert!(last.contains("stopped by a signal"), "{}", ended.stderr);
     let journal = journal(scene, since);
     if phase.locks {
-        unlock_started_everywhere(&journal, &ended);
-        in_unlock_order(&journal, &ended);
+        unlock_started_everywhere(&journal, &ended, "post-backup-unlock");
+        in_unlock_order(&journal, &ended, "post-backup-unlock");
     } else {
         assert!(
             !journal.iter().any(|line| line.contains("lock")),
@@ -326,15 +326,15 @@ fn killed(scene: &Scene, phase: &Phase) {
     let (ended, _) = interrupt(scene, phase, Signal::Kill);
     assert_eq!(ended.code, -1);
     assert!(scene.check().is_empty(), "{}", ended.stderr);
-    unlock_scripts_end(scene, since);
+    unlock_scripts_end(scene, since, "post-backup-unlock");
 }
 
 /// What was started on an instance goes on without us.
-pub fn unlock_scripts_end(scene: &Scene, since: usize) {
+pub fn unlock_scripts_end(scene: &Scene, since: usize, script: &str) {
     let begun = Instant::now();
     loop {
         let journal = journal(scene, since);
-        let seen = |event: &str| events(&journal, "post-backup-unlock", event).len();
+        let seen = |event: &str| events(&journal, script, event).len();
         if seen("start") == seen("end") {
             return;
         }
@@ -418,18 +418,18 @@ fn changing(journal: &[String]) -> Vec<&String> {
         .collect()
 }
 
-fn lines(scene: &Scene) -> Vec<Value> {
+pub fn lines(scene: &Scene) -> Vec<Value> {
     let answer = scene.foundation.ask(json!({"do": "journal"}));
     answer["lines"].as_array().unwrap().clone()
 }
 
 /// From this line on.
-fn journal(scene: &Scene, since: usize) -> Vec<String> {
+pub fn journal(scene: &Scene, since: usize) -> Vec<String> {
     scene.foundation.journal().split_off(since)
 }
 
 /// The instances whose script had this event, in order.
-fn events(journal: &[String], script: &str, event: &str) -> Vec<String> {
+pub fn events(journal: &[String], script: &str, event: &str) -> Vec<String> {
     journal
         .iter()
         .filter(|line| line.ends_with(&format!(" {script} {event}")))
@@ -437,8 +437,8 @@ fn events(journal: &[String], script: &str, event: &str) -> Vec<String> {
         .collect()
 }
 
-fn unlock_started_everywhere(journal: &[String], ended: &Ended) {
-    let mut started = events(journal, "post-backup-unlock", "start");
+pub fn unlock_started_everywhere(journal: &[String], ended: &Ended, script: &str) {
+    let mut started = events(journal, script, "start");
     started.sort();
     started.dedup();
     let all = ["api/a0", "api/a1", "db/d0"];
@@ -446,7 +446,7 @@ fn unlock_started_everywhere(journal: &[String], ended: &Ended) {
 }
 
 /// Unless the time did not suffice, which is said then.
-fn in_unlock_order(journal: &[String], ended: &Ended) {
+pub fn in_unlock_order(journal: &[String], ended: &Ended, script: &str) {
     if ended.stderr.contains("not in order") {
         return;
     }
@@ -454,22 +454,27 @@ fn in_unlock_order(journal: &[String], ended: &Ended) {
         let at = journal.iter().position(|line| line == wanted);
         at.unwrap_or(usize::MAX)
     };
-    let first = at("db/d0 cc post-backup-unlock end");
+    let first = at(&format!("db/d0 cc {script} end"));
     for instance in ["api/a0", "api/a1"] {
-        let second = at(&format!("{instance} api post-backup-unlock start"));
+        let second = at(&format!("{instance} api {script} start"));
         assert!(first < second, "{}\n{}", ended.stderr, journal.join("\n"));
     }
 }
 
 /// Whatever was locked was unlocked after it, and that ended well.
 fn balanced(scene: &Scene) {
+    balanced_between(scene, "pre-backup-lock", "post-backup-unlock");
+}
+
+/// The same of these scripts.
+pub fn balanced_between(scene: &Scene, lock_script: &str, unlock_script: &str) {
     let lines = lines(scene);
     for (at, lock) in lines.iter().enumerate() {
-        if lock["script"] != "pre-backup-lock" || lock["event"] != "start" {
+        if lock["script"] != lock_script || lock["event"] != "start" {
             continue;
         }
         let unlocked = lines[at..].iter().any(|line| {
-            line["script"] == "post-backup-unlock"
+            line["script"] == unlock_script
                 && line["event"] == "end"
                 && line["status"] == 0
                 && line["instance"] == lock["instance"]
