@@ -7,22 +7,30 @@ mod live;
 mod source;
 mod stored;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Error, Result, anyhow, bail};
 
 use self::choose::Chosen;
 use self::directory::Directory;
-use self::live::{Live, Restored};
+use self::live::{Live, Restored, Slots};
 use self::source::Source;
 use self::stored::Stored;
 use super::settings::{Component, Origin, Restoration, Settings};
 use super::stores::Stores;
 use super::{Context, backup, discovery};
 use crate::bbr;
+use crate::foundation::Foundation;
 use crate::repo::format::ComponentRecord;
 use crate::report;
 use crate::report::failure::Failure;
+use crate::shutdown::Stopped;
+
+/// Deployments restored side by side, of many that have nothing to do with each other.
+const SIDE_BY_SIDE: usize = 4;
+/// How the components of service instances are called.
+const SERVICE_INSTANCE: &str = "service-instances/";
 
 /// Restores what a step of [`Restoration::components`] is about.
 ///
@@ -38,52 +46,44 @@ pub fn restore(
     };
     let settings = &discovery::discovered(context, settings, &restoration.components)?;
     let begun = context.clock.now();
-    let mut report = report::Restored {
-        step: restoration.step.to_string(),
-        origin: String::new(),
-        components: Vec::new(),
-        took: Duration::ZERO,
-    };
-    if let Origin::Directory(path) = &restoration.origin {
+    let (origin, components) = if let Origin::Directory(path) = &restoration.origin {
         let source = Directory::open(context, path)?;
-        report.origin = format!("directory {}", path.display());
+        let settings = discovery::discovered(context, settings, &restoration.components)?;
+        let foundation = backup::open_foundation(context, &settings);
         let target = Target {
             name: component.to_string(),
-            mend: component.clone(),
-            plan: component.clone(),
+            component: component.clone(),
         };
-        report
-            .components
-            .push(one(context, settings, &target, &source)?);
+        let work = Work::new(context, &settings, &foundation);
+        let restored = work.one(&target, &source)?;
+        (format!("directory {}", path.display()), vec![restored])
     } else {
         let stores = Stores::open(context, settings)?;
         let chosen = choose::open(context, settings, &stores, &restoration.origin)?;
-        report.origin = format!("backup {}", chosen.manifest().id);
-        for (record, plan) in records(&chosen, component)? {
-            let target = Target {
-                name: record.name.to_string(),
-                mend: component.clone(),
-                plan,
-            };
-            let source = Stored::open(context, &chosen, record)?;
-            report
-                .components
-                .push(one(context, settings, &target, &source)?);
-        }
-    }
-    report.took = context
-        .clock
-        .now()
-        .duration_since(begun)
-        .unwrap_or_default();
-    Ok(report)
+        let records = records(&chosen, component)?;
+        let settings = discovery::discovered(context, settings, &restoration.components)?;
+        let foundation = backup::open_foundation(context, &settings);
+        let work = Work::new(context, &settings, &foundation);
+        let restored = work.all(&chosen, &records)?;
+        (format!("backup {}", chosen.manifest().id), restored)
+    };
+    Ok(report::Restored {
+        step: restoration.step.to_string(),
+        origin,
+        components,
+        took: context
+            .clock
+            .now()
+            .duration_since(begun)
+            .unwrap_or_default(),
+    })
 }
 
-/// What is restored, how it is reached, and what its cleanup is called with.
+/// What is restored, and how it is reached.
+#[derive(Debug)]
 struct Target {
     name: String,
-    plan: Component,
-    mend: Component,
+    component: Component,
 }
 
 /// The records of a component, each with what it is restored into: one, or those of all service
@@ -91,24 +91,27 @@ struct Target {
 fn records<'a>(
     chosen: &'a Chosen,
     component: &Component,
-) -> Result<Vec<(&'a ComponentRecord, Component)>> {
+) -> Result<Vec<(&'a ComponentRecord, Target)>> {
     let manifest = chosen.manifest();
-    let found: Vec<_> = match component {
-        Component::ServiceInstances => manifest
-            .components
-            .iter()
-            .filter_map(|record| {
-                let name = record.name.as_str().strip_prefix("service-instances/")?;
-                Some((record, Component::Deployment(name.to_owned())))
-            })
-            .collect(),
-        component => manifest
-            .components
-            .iter()
-            .filter(|record| record.name.as_str() == component.to_string())
-            .map(|record| (record, component.clone()))
-            .collect(),
+    let into = |name: &str| match component {
+        Component::ServiceInstances => {
+            let deployment = name.strip_prefix(SERVICE_INSTANCE)?;
+            Some(Component::Deployment(deployment.to_owned()))
+        }
+        component => (name == component.to_string()).then(|| component.clone()),
     };
+    let found: Vec<_> = manifest
+        .components
+        .iter()
+        .filter_map(|record| {
+            let name = record.name.as_str();
+            let target = Target {
+                name: name.to_owned(),
+                component: into(name)?,
+            };
+            Some((record, target))
+        })
+        .collect();
     if found.is_empty() {
         let names: Vec<_> = manifest
             .components
@@ -124,58 +127,162 @@ fn records<'a>(
     Ok(found)
 }
 
-/// Restores one component.
-fn one(
-    context: &Context,
-    settings: &Settings,
-    target: &Target,
-    source: &dyn Source,
-) -> Result<report::RestoredComponent> {
-    let foundation = backup::open_foundation(context, settings);
-    let plan = backup::plans(settings, std::slice::from_ref(&target.plan))?
-        .pop()
-        .ok_or_else(|| anyhow!("{} cannot be reached", target.name))?;
-    let mend = backup::mend(std::slice::from_ref(&target.mend), bbr::Direction::Restore);
-    let mark = backup::mark(context, settings)?;
-    let name = &target.name;
-    let live = match Live::open(context, &foundation, &plan.aim, name, source, &mark) {
-        Ok(live) => live,
-        Err(causes) => {
-            return Err(Failure {
-                causes,
-                state: "nothing was locked and nothing was uploaded".into(),
-                may_be_locked: Vec::new(),
-                // A Director may set up what it was asked for after we are gone.
-                mend: context
-                    .shutdown
-                    .is_raised()
-                    .then(|| format!("if SSH users were left behind, {mend}")),
-            }
-            .into());
+/// What all components of one restore share.
+struct Work<'a> {
+    context: &'a Context,
+    settings: &'a Settings,
+    foundation: &'a Foundation,
+    slots: Slots,
+}
+
+impl<'a> Work<'a> {
+    fn new(context: &'a Context, settings: &'a Settings, foundation: &'a Foundation) -> Self {
+        Self {
+            context,
+            settings,
+            foundation,
+            slots: Slots::default(),
         }
+    }
+
+    /// Restores components that have nothing to do with each other, some side by side; one that
+    /// fails does not stop the others.
+    fn all(
+        &self,
+        chosen: &Chosen,
+        records: &[(&ComponentRecord, Target)],
+    ) -> Result<Vec<report::RestoredComponent>> {
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..SIDE_BY_SIDE.min(records.len()) {
+                scope.spawn(|| {
+                    while let Some((record, target)) =
+                        records.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let result = Stored::open(self.context, chosen, record)
+                            .and_then(|source| self.one(target, &source));
+                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                        results.push((target.name.clone(), result));
+                        if self.context.shutdown.is_raised() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        together(results, records.len())
+    }
+
+    /// Restores one component.
+    fn one(&self, target: &Target, source: &dyn Source) -> Result<report::RestoredComponent> {
+        let context = self.context;
+        let component = std::slice::from_ref(&target.component);
+        let plan = backup::plans(self.settings, component)?
+            .pop()
+            .ok_or_else(|| anyhow!("{} cannot be reached", target.name))?;
+        let mend = backup::mend(component, bbr::Direction::Restore);
+        let mark = backup::mark(context, self.settings)?;
+        let name = &target.name;
+        let live = match Live::open(context, self.foundation, &plan.aim, name, source, &mark) {
+            Ok(live) => live,
+            Err(causes) => {
+                return Err(Failure {
+                    causes,
+                    state: "nothing was locked and nothing was uploaded".into(),
+                    may_be_locked: Vec::new(),
+                    // A Director may set up what it was asked for after we are gone.
+                    mend: context
+                        .shutdown
+                        .is_raised()
+                        .then(|| format!("if SSH users were left behind, {mend}")),
+                }
+                .into());
+            }
+        };
+        context
+            .monitor
+            .info(&format!("{name}: can be restored: {}", live.summary()));
+        let Restored {
+            report,
+            uploaded_only,
+            errors,
+            may_be_locked,
+        } = live.restore(context, source, &self.slots);
+        if errors.is_empty() {
+            return Ok(report);
+        }
+        Err(Failure {
+            state: state(uploaded_only, report.complete, may_be_locked.is_empty()),
+            mend: Some(match may_be_locked.is_empty() {
+                true => format!("if anything was left behind, {mend}; then run this step again"),
+                false => format!("{mend}; then look whether this step must be run again"),
+            }),
+            causes: errors,
+            may_be_locked,
+        }
+        .into())
+    }
+}
+
+/// One outcome of several: all that were restored, or what became of each.
+fn together(
+    results: Vec<(String, Result<report::RestoredComponent>)>,
+    asked: usize,
+) -> Result<Vec<report::RestoredComponent>> {
+    if asked == 1 {
+        return results.into_iter().map(|(_, result)| result).collect();
+    }
+    let (mut restored, mut states) = (Vec::new(), Vec::new());
+    let mut whole = Failure {
+        causes: Vec::new(),
+        state: String::new(),
+        may_be_locked: Vec::new(),
+        mend: None,
     };
-    context
-        .monitor
-        .info(&format!("{name}: can be restored: {}", live.summary()));
-    let Restored {
-        report,
-        uploaded_only,
-        errors,
-        may_be_locked,
-    } = live.restore(context, source);
-    if errors.is_empty() {
-        return Ok(report);
+    let mut mends = Vec::new();
+    let tried = results.len();
+    for (name, result) in results {
+        let error = match result {
+            Ok(component) => {
+                restored.push(component);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error.downcast::<Failure>() {
+            Ok(failure) => {
+                states.push(format!("{name}: {}", failure.state));
+                whole.causes.extend(failure.causes);
+                whole.may_be_locked.extend(failure.may_be_locked);
+                mends.extend(failure.mend);
+            }
+            Err(error) => {
+                states.push(format!("{name}: nothing was touched"));
+                whole.causes.push(error.context(name));
+            }
+        }
     }
-    Err(Failure {
-        state: state(uploaded_only, report.complete, may_be_locked.is_empty()),
-        mend: Some(match may_be_locked.is_empty() {
-            true => format!("if anything was left behind, {mend}; then run this step again"),
-            false => format!("{mend}; then look whether this step must be run again"),
-        }),
-        causes: errors,
-        may_be_locked,
+    restored.sort_by(|a, b| a.name.cmp(&b.name));
+    if whole.causes.is_empty() && tried == asked {
+        return Ok(restored);
     }
-    .into())
+    if whole.causes.is_empty() {
+        whole.causes.push(Stopped.into());
+    }
+    let names: Vec<_> = restored.iter().map(|one| one.name.as_str()).collect();
+    whole.state = format!(
+        "{} of {asked} are restored ({}); {}",
+        restored.len(),
+        match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        },
+        states.join("; ")
+    );
+    whole.mend = (!mends.is_empty()).then(|| mends.join(". And: "));
+    Err(whole.into())
 }
 
 /// What is true of the data now, in a few words.
@@ -205,7 +312,47 @@ fn named(name: &str, errors: impl IntoIterator<Item = Error>) -> Vec<Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::state;
+    use super::*;
+
+    fn component(name: &str) -> report::RestoredComponent {
+        report::RestoredComponent {
+            name: name.to_owned(),
+            phases: Vec::new(),
+            artifacts: Vec::new(),
+            complete: true,
+        }
+    }
+
+    #[test]
+    fn of_several_each_ones_fate_is_told() {
+        let failure = Failure {
+            causes: vec![anyhow!("dear")],
+            state: "the data is as it was".to_owned(),
+            may_be_locked: vec!["g/u0".to_owned()],
+            mend: Some("lifeboat restore-cleanup deployment/c".to_owned()),
+        };
+        let results = vec![
+            ("b".to_owned(), Ok(component("b"))),
+            ("a".to_owned(), Ok(component("a"))),
+            ("c".to_owned(), Err(failure.into())),
+            ("d".to_owned(), Err(anyhow!("gone"))),
+        ];
+        let error = together(results, 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "dear. State: 2 of 4 are restored (a, b); c: the data is as it was; d: nothing was touched. \
+             Jobs may still be locked on g/u0. To mend it: lifeboat restore-cleanup deployment/c"
+        );
+        let all = together(vec![("a".to_owned(), Ok(component("a")))], 1).unwrap();
+        assert_eq!(all, [component("a")]);
+        // A signal came before the second began.
+        let error = together(vec![("a".to_owned(), Ok(component("a")))], 2).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("stopped by a signal. State: 1 of 2 are restored (a)")
+        );
+    }
 
     #[test]
     fn the_state_says_what_became_of_the_data() {

@@ -1,7 +1,7 @@
 //! One component restored: reached, checked, uploaded, locked, restored, unlocked, cleaned.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error};
@@ -14,9 +14,46 @@ use crate::foundation::{Aim, Foundation, Reached};
 use crate::operation::Context;
 use crate::operation::live::{close, discover, listed};
 use crate::report::{Phase, RestoredArtifact, RestoredComponent, units};
+use crate::shutdown::{LOOK, Shutdown};
 
 /// Artifacts uploaded side by side. Each holds the chunks that are fetched and opened ahead.
 const UPLOADS: usize = 4;
+
+/// Places for uploads, shared by all components of a restore: what they hold bounds its memory.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Slots {
+    /// Waits for a place; `None` after a signal.
+    fn take(&self, shutdown: &Shutdown) -> Option<Slot<'_>> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken >= UPLOADS {
+            if shutdown.is_raised() {
+                return None;
+            }
+            taken = self
+                .freed
+                .wait_timeout(taken, LOOK)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        *taken += 1;
+        Some(Slot(self))
+    }
+}
+
+/// A place that is taken until it is dropped.
+struct Slot<'a>(&'a Slots);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.freed.notify_one();
+    }
+}
 
 /// A component that was reached and passed its checks. Must be ended by [`Live::restore`].
 #[derive(Debug)]
@@ -99,13 +136,18 @@ impl Live {
 
     /// Restores the component. Whatever happens, what was locked is unlocked, or said to be
     /// not.
-    pub(super) fn restore(mut self, context: &Context, source: &dyn Source) -> Restored {
+    pub(super) fn restore(
+        mut self,
+        context: &Context,
+        source: &dyn Source,
+        slots: &Slots,
+    ) -> Restored {
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
         let mut errors = Vec::new();
         let mut scripts_ran = false;
         match self.run.mark(shutdown) {
             Ok(()) => {
-                if self.uploads(context, source, &mut errors) && !shutdown.is_raised() {
+                if self.uploads(context, source, slots, &mut errors) && !shutdown.is_raised() {
                     scripts_ran = self.scripts(context, &mut errors);
                 }
             }
@@ -153,7 +195,13 @@ impl Live {
     }
 
     /// Uploads all artifacts, some side by side. Whether all are there.
-    fn uploads(&mut self, context: &Context, source: &dyn Source, errors: &mut Vec<Error>) -> bool {
+    fn uploads(
+        &mut self,
+        context: &Context,
+        source: &dyn Source,
+        slots: &Slots,
+        errors: &mut Vec<Error>,
+    ) -> bool {
         let begin = Instant::now();
         context.monitor.info(&format!("{}: upload", self.name));
         if let Err(failed) = self.run.prepare(&context.shutdown) {
@@ -173,7 +221,8 @@ impl Live {
                         let Some(artifact) = artifacts.get(at) else {
                             return;
                         };
-                        if failed.load(Ordering::Relaxed) || context.shutdown.is_raised() {
+                        let slot = slots.take(&context.shutdown);
+                        if failed.load(Ordering::Relaxed) || slot.is_none() {
                             return;
                         }
                         let result = self.upload(context, source, artifact);
