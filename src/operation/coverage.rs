@@ -105,8 +105,7 @@ impl Inputs<'_> {
             }
             return ("covered-bbr", "in this backup".into(), none());
         }
-        let windows = |stemcell: &String| stemcell.to_lowercase().contains("windows");
-        if !deployment.stemcells.is_empty() && deployment.stemcells.iter().all(windows) {
+        if on_windows(deployment, product) {
             return (
                 "skipped-windows",
                 "its instances run Windows, which BBR does not back up".into(),
@@ -143,6 +142,22 @@ impl Inputs<'_> {
             _ => format!("deployment/{}", deployment.name),
         }
     }
+}
+
+/// Whether all of its instances run Windows.
+fn on_windows(deployment: &Deployment, product: Option<&Product>) -> bool {
+    let windows = |stemcell: &str| stemcell.to_lowercase().contains("windows");
+    let all = |stemcells: &mut dyn Iterator<Item = &str>| {
+        let mut any = false;
+        let windows = stemcells.inspect(|_| any = true).all(windows);
+        windows && any
+    };
+    let of_tile = product.filter(|_| deployment.kind == "product");
+    let mut tile = of_tile
+        .into_iter()
+        .flat_map(|product| &product.stemcells)
+        .map(|stemcell| stemcell.os.as_str());
+    all(&mut deployment.stemcells.iter().map(String::as_str)) || all(&mut tile)
 }
 
 fn without_scripts(

@@ -4,11 +4,13 @@
 //! It is sealed like everything else in a backup, and holds no secret all the same.
 
 mod gather;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use gather::{Gathered, deployments, gather, is_external, products, storage};
+pub(super) use gather::{deployments, gather, products};
+pub(super) use storage::{is_external, storage};
 
 use crate::opsman::{DirectorNetwork, Stemcell};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use super::storage::storage_of;
 use super::{
     Broker, Certificate, Certificates, DeployedGroup, Deployment, DirectorFacts, Domains, Group,
-    OpsManagerFacts, Pending, Product, Record, Run, Storage, TileBackups,
+    OpsManagerFacts, Pending, Product, Record, Run, TileBackups,
 };
 use crate::bbr;
 use crate::bosh;
@@ -17,7 +18,9 @@ use crate::operation::Context;
 use crate::operation::discovery::{Asked, TAS};
 use crate::operation::service_instances::PREFIX;
 use crate::operation::settings::Settings;
-use crate::opsman::{DeployedProduct, Error, Installation, OpsManager, RunState};
+use crate::opsman::{
+    DeployedProduct, Error, Installation, OpsManager, RunState, Stemcell, StemcellAssociation,
+};
 
 /// The runs of Apply Changes that are kept.
 const RUNS: usize = 20;
@@ -60,11 +63,7 @@ pub(in crate::operation) fn gather(
             false => optional(client.product_properties(&product.guid, wait))?,
         };
         let mut one = facts_of(client, product, &properties, wait)?;
-        one.stemcells = stemcells
-            .iter()
-            .find(|association| association.guid == product.guid)
-            .map(|association| association.deployed_stemcells.clone())
-            .unwrap_or_default();
+        one.stemcells = deployed_stemcells(&stemcells, &product.guid);
         if product.kind == TAS {
             tas = properties;
         }
@@ -126,12 +125,14 @@ pub(in crate::operation) fn products(
     wait: &Wait,
 ) -> Result<Vec<Product>> {
     let mut found = Vec::new();
+    let stemcells = optional(client.stemcell_associations(wait))?;
     for product in products.iter().filter(|product| !product.is_director()) {
         let properties = optional(client.product_properties(&product.guid, wait))?;
         found.push(Product {
             guid: product.guid.clone(),
             kind: product.kind.clone(),
             label: product.label.clone(),
+            stemcells: deployed_stemcells(&stemcells, &product.guid),
             backups: backups(&properties),
             ..Product::default()
         });
@@ -139,20 +140,26 @@ pub(in crate::operation) fn products(
     Ok(found)
 }
 
+fn deployed_stemcells(all: &[StemcellAssociation], guid: &str) -> Vec<Stemcell> {
+    let of = all.iter().find(|association| association.guid == guid);
+    of.map(|association| association.deployed_stemcells.clone())
+        .unwrap_or_default()
+}
+
 /// What a version does not know is nothing; what was refused is an error.
-fn optional<T: Default>(found: Result<T, Error>) -> Result<T> {
+pub(super) fn optional<T: Default>(found: Result<T, Error>) -> Result<T> {
     match found {
         Err(Error::NotThere { .. }) => Ok(T::default()),
         found => Ok(found?),
     }
 }
 
-fn text(value: &Value, key: &str) -> Option<String> {
+pub(super) fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// A property as text: a selector's choice, a text, a number; never a credential.
-fn property(properties: &Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn property(properties: &Map<String, Value>, name: &str) -> Option<String> {
     let property = properties.get(name)?;
     if property.get("credential").and_then(Value::as_bool) == Some(true) {
         return None;
@@ -252,72 +259,6 @@ fn director(
         facts.uuid = info.uuid.clone();
     }
     Ok(facts)
-}
-
-/// Where TAS and the director keep their blobs and rows.
-///
-/// # Errors
-/// When Ops Manager cannot be asked.
-pub(in crate::operation) fn storage(
-    client: &mut OpsManager,
-    products: &[DeployedProduct],
-    wait: &Wait,
-) -> Result<Storage> {
-    let mut tas = Map::new();
-    if let Some(product) = products.iter().find(|product| product.kind == TAS) {
-        tas = optional(client.product_properties(&product.guid, wait))?;
-    }
-    let director = optional(client.director_properties(wait))?;
-    Ok(storage_of(&tas, &director))
-}
-
-fn storage_of(tas: &Map<String, Value>, director: &Value) -> Storage {
-    let configuration = director
-        .get("director_configuration")
-        .cloned()
-        .unwrap_or_default();
-    let s3 = configuration
-        .get("s3_blobstore_options")
-        .cloned()
-        .unwrap_or_default();
-    let mut storage = Storage {
-        tas_blobstore: property(tas, ".properties.system_blobstore"),
-        tas_blobstore_versioned: property(tas, ".properties.system_blobstore.external.versioning")
-            .map(|text| text == "true"),
-        tas_backup_level: property(tas, ".properties.system_blobstore_backup_level"),
-        tas_database: property(tas, ".properties.system_database"),
-        uaa_database: property(tas, ".properties.uaa_database"),
-        credhub_database: property(tas, ".properties.credhub_database"),
-        director_blobstore: text(&configuration, "blobstore_type"),
-        director_blobstore_strategy: text(&s3, "backup_strategy"),
-        director_database: text(&configuration, "database_type"),
-        external: Vec::new(),
-    };
-    storage.external = external(&storage);
-    storage
-}
-
-fn external(storage: &Storage) -> Vec<String> {
-    let mut external = Vec::new();
-    for (what, kind) in [
-        ("the blobstore of TAS", &storage.tas_blobstore),
-        ("the database of TAS", &storage.tas_database),
-        ("the database of UAA in TAS", &storage.uaa_database),
-        ("the database of CredHub in TAS", &storage.credhub_database),
-        ("the director's database", &storage.director_database),
-        ("the director's blobstore", &storage.director_blobstore),
-    ] {
-        if let Some(kind) = kind.as_ref().filter(|kind| is_external(kind)) {
-            external.push(format!("{what} ({kind})"));
-        }
-    }
-    external
-}
-
-/// Whether a kind of storage lies outside the foundation.
-pub(in crate::operation) fn is_external(kind: &str) -> bool {
-    let kind = kind.to_lowercase();
-    kind.starts_with("external") || ["s3", "gcs", "azure"].contains(&kind.as_str())
 }
 
 fn certificates(client: &mut OpsManager, wait: &Wait) -> Result<Certificates> {
@@ -511,24 +452,5 @@ mod tests {
             assert!(!off.on);
         }
         assert_eq!(of(json!({})), None);
-    }
-
-    #[test]
-    fn what_lies_outside_is_named() {
-        let tas = json!({
-            ".properties.system_blobstore": {"value": "external_azure"},
-            ".properties.system_database": {"value": "internal_pxc"},
-        });
-        let director = json!({"director_configuration": {
-            "database_type": "external", "blobstore_type": "local",
-        }});
-        let storage = storage_of(tas.as_object().unwrap(), &director);
-        assert_eq!(
-            storage.external,
-            [
-                "the blobstore of TAS (external_azure)",
-                "the director's database (external)"
-            ]
-        );
     }
 }

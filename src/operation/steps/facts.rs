@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use serde_json::Value;
 
-use super::super::record::{self, Record};
-use crate::opsman::DirectorNetwork;
+use super::super::record::{Deployment, Record};
 
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,25 +56,7 @@ impl Facts {
     /// # Errors
     /// When it is not one.
     pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
-        let record = Record::parse(text).map_err(|problem| anyhow!(problem))?;
-        Ok(Self::from(record))
-    }
-
-    /// The product of a type.
-    pub(in crate::operation) fn of_kind(&self, kind: &str) -> Option<&Product> {
-        self.products.iter().find(|one| one.kind == kind)
-    }
-
-    /// How many instances a group had.
-    pub(in crate::operation) fn instances(&self, product: &str, group: &str) -> Option<&Value> {
-        let product = self.products.iter().find(|one| one.guid == product)?;
-        let found = product.groups.iter().find(|(name, _)| name == group)?;
-        Some(&found.1).filter(|count| !count.is_null())
-    }
-}
-
-impl From<Record> for Facts {
-    fn from(record: Record) -> Self {
+        let record = Record::parse(text).map_err(anyhow::Error::msg)?;
         let mut stemcells: Vec<_> = record
             .products
             .iter()
@@ -84,26 +65,16 @@ impl From<Record> for Facts {
             .collect();
         stemcells.sort();
         stemcells.dedup();
-        let network = |network: &DirectorNetwork| {
-            let ranges = network.subnets.iter().map(|subnet| subnet.cidr.as_str());
-            format!("{} {}", network.name, ranges.collect::<Vec<_>>().join(" "))
-        };
-        let run = |run: &record::Run| {
-            Some(Run {
-                director_only: run.director_only,
-                products: run.products.clone(),
-                took: Duration::from_secs(run.seconds.filter(|_| run.status == "succeeded")?),
-            })
-        };
-        let on_demand = record
-            .on_demand
-            .iter()
-            .map(|broker| broker.deployments.len());
-        Self {
+        let networks = record.networks.iter().flat_map(|network| {
+            let ranges = network.subnets.iter();
+            ranges.map(move |subnet| format!("{} {}", network.name, subnet.cidr))
+        });
+        let on_demand = |one: &&Deployment| one.kind == "on-demand";
+        Ok(Self {
             ops_manager_version: record.ops_manager.version,
             iaas: record.ops_manager.iaas,
             director_vm_cid: record.director.vm_cid,
-            networks: record.networks.iter().map(network).collect(),
+            networks: networks.collect(),
             domains: [record.domains.system, record.domains.apps]
                 .into_iter()
                 .flatten()
@@ -113,12 +84,23 @@ impl From<Record> for Facts {
                 .certificates
                 .all
                 .into_iter()
-                .map(|one| (one.name, one.valid_until))
+                .map(|one| (format!("{} {}", one.product, one.name), one.valid_until))
                 .collect(),
             stemcells,
             deployments: record.deployments.len(),
-            on_demand: on_demand.sum(),
-            runs: record.apply_changes.iter().filter_map(run).collect(),
+            on_demand: record.deployments.iter().filter(on_demand).count(),
+            runs: record
+                .apply_changes
+                .into_iter()
+                .filter(|run| run.status == "succeeded")
+                .filter_map(|run| {
+                    Some(Run {
+                        director_only: run.director_only,
+                        took: Duration::from_secs(run.seconds?),
+                        products: run.products,
+                    })
+                })
+                .collect(),
             products: record
                 .products
                 .into_iter()
@@ -132,6 +114,18 @@ impl From<Record> for Facts {
                         .collect(),
                 })
                 .collect(),
-        }
+        })
+    }
+
+    /// The product of a type.
+    pub(in crate::operation) fn of_kind(&self, kind: &str) -> Option<&Product> {
+        self.products.iter().find(|one| one.kind == kind)
+    }
+
+    /// How many instances a group had.
+    pub(in crate::operation) fn instances(&self, product: &str, group: &str) -> Option<&Value> {
+        let product = self.products.iter().find(|one| one.guid == product)?;
+        let found = product.groups.iter().find(|(name, _)| name == group)?;
+        Some(&found.1).filter(|count| !count.is_null())
     }
 }

@@ -107,11 +107,12 @@ fn the_whole_foundation_is_saved_with_everything_that_its_restore_must_know() {
     };
     assert_eq!(class("director"), "covered-bbr");
     assert_eq!(class(&cf), "covered-bbr");
-    assert_eq!(class(&guid(&scene, "p-healthwatch2")), "stateless");
+    assert_eq!(class(&guid(&scene, "p-healthwatch2")), "uncovered");
+    assert_eq!(class(&guid(&scene, "p-redis")), "stateless");
     assert_eq!(class(&guid(&scene, "pas-windows")), "skipped-windows");
     assert_eq!(
         class("service-instance_99999999-1111-4222-8333-444444444444"),
-        "uncovered"
+        "covered-tile"
     );
     let log = ended.log();
     assert!(

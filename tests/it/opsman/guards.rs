@@ -98,33 +98,106 @@ fn an_apply_changes_that_starts_meanwhile_marks_the_backup() {
     );
 }
 
+/// Has the director run an errand until it is released.
+fn run_errand(scene: &Scene, deployment: &str) {
+    scene
+        .foundation
+        .ask(json!({"do": "task-plan", "match": "run errand.*", "hold": "errand"}));
+    let director = &scene.foundation.ready["director"];
+    let text = |key: &str| director[key].as_str().unwrap();
+    let script = "
+import base64, json, ssl, sys, urllib.request as http
+url, uaa, client, secret, deployment = sys.argv[1:]
+context = ssl._create_unverified_context()
+def ask(url, body, header):
+    return http.urlopen(http.Request(url, body, header), context=context).read()
+basic = base64.b64encode(f'{client}:{secret}'.encode()).decode()
+token = json.loads(ask(uaa + '/oauth/token', b'grant_type=client_credentials', {'Authorization': 'Basic ' + basic}))
+class Stay(http.HTTPRedirectHandler):
+    def redirect_request(self, *_): return None
+opener = http.build_opener(http.HTTPSHandler(context=context), Stay)
+try:
+    opener.open(http.Request(f'{url}/deployments/{deployment}/errands/smoke/runs', b'{}', {
+        'Authorization': 'Bearer ' + token['access_token'], 'Content-Type': 'application/json'}))
+except http.HTTPError as error:
+    assert error.code == 302, (error.code, error.read())
+";
+    let done = std::process::Command::new("python3")
+        .args([
+            "-c",
+            script,
+            text("url"),
+            text("uaa"),
+            text("client"),
+            text("client_secret"),
+            deployment,
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
 #[test]
 fn the_director_must_be_idle() {
     let scene = foundation(&json!({}));
-    scene
-        .foundation
-        .ask(json!({"do": "task-plan", "match": "run errand.*", "processing": 100_000}));
-    let cf = guid(&scene, "cf");
-    let director = &scene.foundation.ready["director"];
-    drop(director);
-    scene
-        .foundation
-        .ask(json!({"do": "director-task", "description": "create deployment", "deployment": cf}));
-    let said = stopped(
-        &scene,
-        &json!({"backup": ["director"], "limits": {"idle_timeout": "1s"}}),
-    );
+    let (cf, redis) = (guid(&scene, "cf"), guid(&scene, "p-redis"));
+    run_errand(&scene, &redis);
+    let busy = |component: &str| json!({"backup": [component], "limits": {"idle_timeout": "1s"}});
+    let said = stopped(&scene, &busy("director"));
     assert!(
         said.contains("guard director-idle: the Director is still at work"),
         "{said}"
     );
-    let said = stopped(
-        &scene,
-        &json!({"backup": ["tas"], "limits": {"idle_timeout": "1s"}}),
+    assert!(
+        said.contains(&format!("on {redis}) is processing")),
+        "{said}"
+    );
+    // What it does elsewhere does not matter to a deployment.
+    scene.put(&busy("tas")).ok();
+    run_errand(&scene, &cf);
+    let ended = scene.put(&busy("tas"));
+    assert_eq!(ended.code, 1);
+    let said = ended.last_line();
+    assert!(said.contains(&format!("on {cf}) is processing")), "{said}");
+    // Waits where the limit allows.
+    let child = scene.start_put(&json!({"backup": ["director"]}));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    scene
+        .foundation
+        .ask(json!({"do": "release-tasks", "hold": "errand"}));
+    let ended = crate::support::process::finish(child).ok();
+    assert!(
+        ended.log().contains("guard director-idle: ok"),
+        "{}",
+        ended.log()
+    );
+}
+
+#[test]
+fn a_task_that_starts_meanwhile_marks_the_backup() {
+    let scene = foundation(&json!({}));
+    let cf = guid(&scene, "cf");
+    let child = scene.start_put(&json!({"backup": ["tas"]}));
+    scene
+        .foundation
+        .ask(json!({"do": "wait-journal", "count": 1, "seconds": 60,
+        "match": {"script": "pre-backup-lock", "event": "start"}}));
+    run_errand(&scene, &cf);
+    let ended = crate::support::process::finish(child).ok();
+    let notes = notes(&scene, &ended.id(), "tas");
+    assert!(
+        notes.iter().any(|note| note.contains("began (run errand")),
+        "{notes:?} {}",
+        ended.log()
     );
     assert!(
-        said.contains(&format!("(create deployment on {cf})")),
-        "{said}"
+        ended.log().contains("the backup is kept and marked"),
+        "{}",
+        ended.log()
     );
 }
 

@@ -140,6 +140,16 @@ fn steps_out_of_order_are_refused_and_say_what_comes_first() {
         &json!({}),
         &["staged with 3 instances", "restore scale-down"],
     );
+    target.does("scale-down");
+    let present = |there: bool| {
+        target
+            .foundation
+            .ask(json!({"do": "opsman-set", "stemcell_present": there}));
+    };
+    present(false);
+    let lacks = ["has no stemcell for", "nothing was applied"];
+    target.refuses("apply-tas", &json!({}), &lacks);
+    present(true);
     target.refuses(
         "stemcells",
         &json!({"stemcells": null}),
