@@ -86,7 +86,7 @@ impl Action {
     /// Whether it opens what is sealed.
     pub(super) fn reads_contents(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::RestorePlan(..) => true,
+            Self::Fetch(_) => true,
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
             _ => false,
         }
