@@ -3,6 +3,7 @@
 mod discovery;
 mod foundation;
 mod guards;
+mod secrets;
 
 use serde_json::{Value, json};
 
