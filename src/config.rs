@@ -12,6 +12,7 @@ mod foundation;
 mod keys;
 pub mod layers;
 mod leaf;
+mod location;
 mod model;
 mod ops_manager;
 mod place;
@@ -133,6 +134,9 @@ fn resolve_layers(
              backup; take it out"
                 .to_owned(),
         );
+    }
+    if action.writes() {
+        warnings.extend(location::warnings(&model, repository.min_copies)?);
     }
     Ok(Configuration {
         settings: Settings {

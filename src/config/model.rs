@@ -13,6 +13,7 @@ use super::leaf::{Count, Flag, Hidden, Later, Names, Span, Text};
 #[serde(deny_unknown_fields, expecting = "a map")]
 pub(crate) struct Model {
     pub(crate) foundation: Option<Text>,
+    pub(crate) location: Option<Text>,
     pub(crate) stores: Option<Vec<StoreModel>>,
     pub(crate) min_copies: Option<Count>,
     pub(crate) recipients: Option<Names>,
@@ -54,6 +55,7 @@ pub(crate) struct Model {
 #[serde(deny_unknown_fields, expecting = "a map")]
 pub(crate) struct StoreModel {
     pub(crate) name: Option<Text>,
+    pub(crate) location: Option<Text>,
     pub(crate) path: Option<Text>,
     pub(crate) bucket: Option<Text>,
     pub(crate) prefix: Option<Text>,
