@@ -75,3 +75,41 @@ fn no_step_changes_a_foundation_that_lives() {
         rows
     );
 }
+
+#[test]
+fn in_place_repairs_the_foundation_itself() {
+    let origin = Origin::new();
+    let mut target = Target::new(&origin, &json!({}));
+    target.config["ops_manager"] = origin.itself();
+    target.config["in_place"] = true.into();
+    let live = &origin.scene.foundation;
+    let state = || live.ask(json!({"do": "opsman-state"}));
+    let named = state()["bosh_state"]["current_vm_cid"].clone();
+    target.refuses("bosh-state", &json!({}), &["keeps bosh-state.json"]);
+    target.refuses("references", &json!({}), &["in_place", "cloud-check"]);
+    let applied = target.does("apply-director");
+    assert!(
+        applied.stdout.contains("is deployed on its VM"),
+        "{}",
+        applied.stdout
+    );
+    let restored = target.step("director").ok();
+    assert!(
+        restored.log().contains("in_place: whether VMs"),
+        "{}",
+        restored.log()
+    );
+    // After a failed upgrade: TAS alone.
+    let count = "select count(*) from apps";
+    let apps = || live.ask(json!({"do": "sql", "query": count}))["text"].clone();
+    let before = apps();
+    live.ask(json!({"do": "sql", "query": "delete from apps"}));
+    target.refuses("tas", &json!({}), &["3 instances of mysql"]);
+    for step in ["scale-down", "apply-tas", "tas", "scale-up"] {
+        target.does(step);
+    }
+    assert_eq!(apps(), before);
+    let after = state();
+    assert_eq!(after["disasters"], json!([]));
+    assert_eq!(after["bosh_state"]["current_vm_cid"], named);
+}
