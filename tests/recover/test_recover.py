@@ -388,13 +388,13 @@ class GoodRepositories(Case):
     def test_a_service_instance_is_a_component_of_its_own(self):
         chain = self.chain()
         name = "service-instances/service-instance_1"
-        listed = [writer.write_file(chain, "service-instances", "instances.json", b"{}\n")]
-        records = [writer.write_file(chain, name, "manifest.yml", b"name: r\n")]
-        manifest = writer.manifest(chain, {"service-instances": listed, name: records}, ID)
-        manifest["components"][0]["notes"] = ["1 of 2 is not in this backup"]
+        records = {one: [writer.write_file(chain, one, "manifest.yml", one.encode())]
+                   for one in ("tas", name)}
+        manifest = writer.manifest(chain, records, ID)
+        manifest["components"][1]["notes"] = ["1 of 2 is not in this backup"]
         writer.commit(chain, manifest, WORKER)
-        self.good(component=name)
-        self.assertEqual(read(self.out("manifest.yml")).decode(), "name: r\n")
+        self.good(component="tas")
+        self.assertEqual(read(self.out("manifest.yml")), b"tas")
 
     def test_several_artifacts_files_and_instances_in_manifest_order(self):
         chain = self.chain()
