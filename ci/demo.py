@@ -1,10 +1,12 @@
 """What ci/demo shows, step by step; it sets up and builds, this does the rest.
 
-Talks to Lifeboat as Concourse and operators do: JSON on stdin of `check`, `in` and `out`, flags of `lifeboat`.
+Talks to Lifeboat as Concourse and operators do: JSON on stdin of `check`, `in` and `out`, flags and a configuration of
+`lifeboat`. What it knows of the foundation is Ops Manager's address and credentials.
 """
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -21,13 +23,27 @@ from running import Running  # noqa: E402
 
 PROGRAMS = os.environ.get("LIFEBOAT_PROGRAMS", os.path.join(ROOT, "target", "debug"))
 WORK = os.path.join(ROOT, "target", "demo")
-TAS = "cf"
-SPEC = {"fixture": "tas", "tas": {"blobs": 3000, "big_blobs": 8, "unlock_seconds": 1, "auth": "uaa"},
-        "stores": [{"name": "dc1", "tls": True}]}
-# Where each artifact's files come from: artifact, its directory inside, instance, directory there.
+FOUNDATION = "demo"
+COMPONENTS = ["ops-manager", "director", "tas", "service-instances"]
+SPEC = {"fixture": "ops", "tas": {"blobs": 3000, "big_blobs": 8, "rows": 1000, "unlock_seconds": 1, "services": 2}}
+STEPS = [
+    ("ops-manager", "imports the saved installation into the Ops Manager that nobody has set up"),
+    ("bosh-state", "takes away what the import tells of the old director's VM"),
+    ("apply-director", "Apply Changes for the director alone: a new VM, empty"),
+    ("director", "the BBR restore of the director, CredHub and UAA, straight from the stores"),
+    ("references", "checks that no VM of the lost foundation can be seen, then forgets them"),
+    ("stemcells", "uploads what no backup holds, from a mirror"),
+    ("scale-down", "a restore of TAS wants exactly one MySQL"),
+    ("apply-tas", "Apply Changes for TAS: new VMs, empty"),
+    ("tas", "the BBR restore of TAS"),
+    ("scale-up", "MySQL back to the recorded count"),
+    ("recreate-instances", "the brokers' errands make the on-demand VMs anew"),
+    ("service-instances", "the BBR restore of their data"),
+]
+# Where each artifact's files come from: component, artifact, its directory inside, instance, directory there.
 SOURCES = [
     ("tas", "blobstore-0-blobstore.tar", "./shared/", "blobstore/blobstore-0", "/var/vcap/store/shared"),
-    ("director", "bosh-0-bosh.tar", "./data/", "bosh", "/var/vcap/store/bosh"),
+    ("director", "bosh-0-blobstore.tar", "./store/", "bosh", "/var/vcap/store/blobstore/store"),
     ("director", "bosh-0-credhub.tar", "./data/", "bosh", "/var/vcap/store/credhub"),
     ("director", "bosh-0-uaa.tar", "./data/", "bosh", "/var/vcap/store/uaa"),
 ]
@@ -99,15 +115,16 @@ def run(program, *arguments, request=None, build=None):
 
 
 def start():
-    step("A foundation starts on loopback", "A simulated Director and UAA; per instance a real sshd with its own "
-         "users and /var/vcap; PostgreSQL; a real S3 server.")
+    step("A foundation starts on loopback", "A simulated Ops Manager, Director and UAA; per instance a real sshd with its "
+         "own users and /var/vcap; PostgreSQL. A real S3 server elsewhere.")
+    stores = Running({"stores": [{"name": "dc2", "tls": True}]})
     running = Running(SPEC)
     ready = running.ready
-    show(f"ready after {ready['seconds']:.1f} s: Director {ready['director']['url']}, "
-         f"{len(ready['instances'])} instances, hosts {', '.join(ready['hosts'])}")
+    show(f"ready after {ready['seconds']:.1f} s: Ops Manager {ready['opsman']['url']}, {len(ready['instances'])} instances, "
+         f"{len(ready['director']['deployments'])} deployments")
     show(" ".join(sorted(one["name"] for one in ready["instances"].values())))
-    show(f"S3 at {ready['stores']['dc1']['endpoint']}, a directory as the second store")
-    return running
+    show(f"S3 at {stores.ready['stores']['dc2']['endpoint']}, a directory as the second store")
+    return running, stores
 
 
 def keygen():
@@ -120,30 +137,32 @@ def keygen():
             "sheet": keys["recovery-sheet.txt"]}
 
 
-def configuration(ready, keys):
+def ops_manager(ready, first):
+    """Where an Ops Manager is, and what only people know: its user, its passphrase, the key of its VM. After an import
+    users and passphrase are those of the first one."""
+    ssh, about = ready["opsman"]["ssh"], first["opsman"]
+    return {"url": ready["opsman"]["url"], "username": about["username"], "password": about["password"],
+            "decryption_passphrase": about["decryption_passphrase"], "ca_cert": ready["ca_cert"],
+            "ssh_private_key": read(ssh["private_key_file"]), "ssh_host_key": ssh["host_public_key"],
+            "ssh_port": int(ssh["address"].rsplit(":", 1)[1])}
+
+
+def configuration(ready, stores, keys):
     """What an operator would write: source and params."""
-    dc1, director, host = ready["stores"]["dc1"], ready["director"], ready["hosts"]["bosh"]
+    dc2 = stores["stores"]["dc2"]
     os.mkdir(f"{WORK}/nas")
     source = {
-        "foundation": "demo",
+        "foundation": FOUNDATION,
         "stores": [
-            {"name": "dc1", "bucket": dc1["buckets"][0], "endpoint": dc1["endpoint"], "region": dc1["region"],
-             "access_key_id": dc1["access_key_id"], "secret_access_key": dc1["secret_access_key"],
-             "ca_cert": ready["ca_cert"], "use_path_style": True},
+            {"name": "dc2", "bucket": dc2["buckets"][0], "endpoint": dc2["endpoint"], "region": dc2["region"],
+             "access_key_id": dc2["access_key_id"], "secret_access_key": dc2["secret_access_key"],
+             "ca_cert": stores["ca_cert"], "use_path_style": True},
             {"name": "nas", "path": f"{WORK}/nas"}],
         "min_copies": 2,
         "recipients": [keys["recipient"]],
         "trusted_workers": [keys["worker_public"]],
     }
-    params = {
-        "backup": ["director", "tas"],
-        "worker_identity": keys["worker"],
-        "director": {"host": host["address"], "username": host["username"],
-                     "private_key": read(host["private_key_file"]), "host_key": host["host_public_key"]},
-        "bosh": {"environment": director["url"], "client": director["client"],
-                 "client_secret": director["client_secret"], "ca_cert": ready["ca_cert"]},
-        "tas": {"deployment": TAS},
-    }
+    params = {"backup": COMPONENTS, "worker_identity": keys["worker"], "ops_manager": ops_manager(ready, ready)}
     return source, params
 
 
@@ -164,17 +183,16 @@ def clean(running, when):
     leaks = running.ask("leaks")["leaks"]
     if leaks:
         raise Failed(f"{when}, something is left on the instances: {leaks}")
-    locked = [key for key in running.ready["instances"]
-              if running.ask("run", instance=key, script="test -e /var/vcap/sys/run/locked-by-bbr")["status"] == 0]
+    locked = [key for key in running.ask("describe")["instances"] if "windows" not in key and running.ask(
+        "run", instance=key, script="test -e /var/vcap/sys/run/locked-by-bbr")["status"] == 0]
     if locked:
         raise Failed(f"{when}, these are still locked: {locked}")
     show("the instances: unlocked; no artifact, no marker, no SSH user is left")
 
 
 def change(running):
-    shared = running.ask("churn", instance="blobstore/blobstore-0", path="/var/vcap/store/shared", share=0.01)
+    running.ask("churn", instance="blobstore/blobstore-0", path="/var/vcap/store/shared", share=0.01)
     running.ask("sql", query="insert into apps select id + 100000, name, state from apps where id <= 10")
-    return shared
 
 
 def listed(source, wanted):
@@ -225,7 +243,7 @@ def recover_by_hand(keys, backup, component, into):
     here = f"{WORK}/by-hand-work"
     os.mkdir(here)
     head = "\n".join(f"{name}='{value}'" for name, value in [
-        ("STORE", store), ("FOUNDATION", "demo"), ("BACKUP", backup), ("COMPONENT", component),
+        ("STORE", store), ("FOUNDATION", FOUNDATION), ("BACKUP", backup), ("COMPONENT", component),
         ("RECOVERY_KEY", f"{WORK}/keys/recovery_identity"), ("TRUSTED", keys["worker_public"]), ("TO", into)])
     script = "\n".join(["set -e", head, *blocks])
     for block in blocks:
@@ -267,16 +285,14 @@ def on_instance(running, instance, directory):
 
 def in_artifact(path, prefix):
     found = {}
+    inside = prefix.removeprefix("./").encode()
     with tarfile.open(path, encoding="utf-8", errors="surrogateescape") as archive:
         for entry in archive:
             if entry.isreg():
                 name = os.fsencode(entry.name).removeprefix(b"./")
-                inside = prefix.removeprefix("./").encode()
-                content = archive.extractfile(entry)
-                digest = hashlib.sha256(content.read()).hexdigest()
                 if not name.startswith(inside):
                     raise Failed(f"{path}: {entry.name} is not below {prefix}")
-                found[name.removeprefix(inside)] = digest
+                found[name.removeprefix(inside)] = hashlib.sha256(archive.extractfile(entry).read()).hexdigest()
     return found
 
 
@@ -292,42 +308,74 @@ def compare_with_instances(running, fetched):
     return total
 
 
-def state(running):
-    return (running.ask("digest", instance="blobstore/blobstore-0", path="/var/vcap/store/shared"),
-            running.ask("digest", instance="bosh", path="/var/vcap/store"),
-            running.ask("sql", query="select md5(string_agg(t::text, ',' order by id)) from apps t"))
+def redis_instances(running):
+    return sorted(key for key in running.ask("describe")["instances"] if "/redis/" in key)
 
 
-def restore_with_bbr(running, fetched):
-    program = os.environ.get("BBR") or shutil.which("bbr")
-    step("Restore: the real bbr", "What `in` wrote is what `bbr restore` reads. First the data is damaged.")
-    if not program:
-        show("skipped: no bbr on PATH and none in $BBR")
-        return "skipped: there is no bbr here"
-    before = state(running)
-    running.ask("churn", instance="blobstore/blobstore-0", path="/var/vcap/store/shared", share=0.2)
-    running.ask("sql", query="delete from apps where id < 500")
-    running.ask("run", instance="bosh", script="rm -rf /var/vcap/store/credhub/* /var/vcap/store/bosh/*")
-    if state(running) == before:
-        raise Failed("the data was not damaged")
-    director, host = running.ready["director"], running.ready["hosts"]["bosh"]
-    commands = [
-        ["director", "--host", host["address"], "--username", host["username"], "--private-key-path",
-         host["private_key_file"], "restore", "--artifact-path", f"{fetched}/director"],
-        ["deployment", "--target", director["url"], "--username", director["client"], "--password",
-         director["client_secret"], "--ca-cert", running.ready["ca_file"], "--deployment", TAS, "restore",
-         "--artifact-path", f"{fetched}/tas"]]
-    for command in commands:
-        shown = " ".join("…" if one == director["client_secret"] else one for one in command)
-        show(f"$ bbr {shown.replace(WORK + '/', '')}")
-        done = subprocess.run([program, *command], cwd=WORK, capture_output=True, text=True, check=False)
-        show(f"  exit code {done.returncode}; {(done.stdout + done.stderr).count('INFO')} lines of log")
-        if done.returncode != 0:
-            raise Failed(f"bbr ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    if state(running) != before:
-        raise Failed("the data after bbr's restore is not the data of the backup")
-    show("files of blobstore and director, rows of the database: as before the damage")
-    return "director and tas restored, files and rows as before the damage"
+def data(running):
+    """Everything that a restore must bring back, by name."""
+    files = {f"files of {directory} on {instance}": on_instance(running, instance, directory)
+             for _component, _artifact, _prefix, instance, directory in SOURCES}
+    files |= {f"files of {key.split('/')[0]}": on_instance(running, key, "/var/vcap/store/redis")
+              for key in redis_instances(running)}
+    rows = running.ask("director-db")["rows"]
+    database = {name: rows[name] for name in ("uuid", "releases")}
+    # The steps note in a config of their own how far they are.
+    database["configs"] = [(row["type"], row["name"], row["content"]) for row in rows["configs"] if row["type"] != "lifeboat"]
+    # An image of the IaaS has another id here.
+    database["stemcells"] = [(row["name"], row["version"], row["operating_system"]) for row in rows["stemcells"]]
+    database["deployments"] = {name: one["manifest"] for name, one in rows["deployments"].items()}
+    tables = {f"rows of the table {table}": running.ask(
+        "sql", query=f"select count(*), md5(string_agg(t::text, ',' order by id)) from {table} t")["text"].strip()
+        for table in ("apps", "blobs")}
+    return files | tables | {f"director's database: {name}": found for name, found in database.items()}
+
+
+def stemcell_mirror():
+    """What the vendor's download gives: here a tarball with the description of one, and no image worth its name."""
+    os.mkdir(f"{WORK}/stemcells")
+    image = b"an image for loopback"
+    name = "bosh-test-ubuntu-jammy-go_agent"
+    about = (f"name: {name}\nversion: '1.500'\nbosh_protocol: 1\napi_version: 3\n"
+             f"sha1: {hashlib.sha1(image).hexdigest()}\noperating_system: ubuntu-jammy\ncloud_properties: {{}}\n")
+    with tarfile.open(f"{WORK}/stemcells/{name}-1.500.tgz", "w:gz") as archive:
+        for entry, content in (("stemcell.MF", about.encode()), ("image", image)):
+            head = tarfile.TarInfo(entry)
+            head.size = len(content)
+            archive.addfile(head, io.BytesIO(content))
+
+
+def restored_elsewhere(running, source, keys, backup):
+    """The foundation is lost; a second one, empty, takes its place."""
+    step("The foundation is lost", "What it held is noted, then all of it is gone: VMs, disks, Ops Manager. The stores are elsewhere.")
+    wanted, first = data(running), running.ready
+    running.end()
+    stemcell_mirror()
+    second = Running({"opsman": {"state": "fresh"}, "postgres": {"rows": 0}})
+    show(f"{len(first['instances'])} instances are gone; a new Ops Manager VM at {second.ready['opsman']['url']}, not set up; "
+         f"nothing else: {len(second.ready['instances'])} VM, no director, an empty IaaS")
+    config = f"{WORK}/restore.json"
+    with open(config, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        json.dump({"foundation": FOUNDATION, "stores": source["stores"], "trusted_workers": source["trusted_workers"],
+                   "recovery_identity": keys["recovery"], "ops_manager": ops_manager(second.ready, first),
+                   "stemcells": f"{WORK}/stemcells", "id": backup}, file)
+    step("lifeboat restore plan", "What a restore of this backup takes on this target: what is automatic, what a person does "
+         "or decides, how long it may take.")
+    show(run("lifeboat", "--config", config, "restore", "plan"))
+    times = {}
+    for name, why in STEPS:
+        step(f"lifeboat restore {name} --confirm-target {FOUNDATION}", why[0].upper() + why[1:] + ".")
+        began = time.monotonic()
+        show(run("lifeboat", "--config", config, "restore", name, "--confirm-target", FOUNDATION))
+        times[name] = time.monotonic() - began
+    step("Everything compared with what was lost", "Files by SHA-256, rows of the Cloud Controller's database, the director's own.")
+    found = data(second)
+    for name, value in wanted.items():
+        if not value or found.get(name) != value:
+            raise Failed(f"after the restore, {name} is not what it was")
+        show(f"equal: {name}" + (f" ({len(value)})" if isinstance(value, (dict, list)) else ""))
+    clean(second, "after the restore")
+    return times, sum(len(value) for name, value in wanted.items() if name.startswith("files"))
 
 
 def stored_in(directory):
@@ -335,26 +383,29 @@ def stored_in(directory):
     return f"{len(sizes)} objects, {sum(sizes) / (1 << 20):.1f} MiB"
 
 
-def summary(first, second, restored, compared):
+def summary(first, second, compared, times, restored):
     print("\nSummary\n")
     for title, answer in (("first backup", first), ("second backup", second)):
         found = facts(answer)
         print(f"    {title} {answer['version']['id']}")
-        for name in ("api_unavailable", "drained", "changed", "stored", "copies", "base", "signed_by", "duration"):
-            print(f"        {name:16} {found.get(name, '-')}")
+        for name in ("components", "api_unavailable", "drained", "changed", "stored", "copies", "base", "signed_by", "duration"):
+            print(f"        {name:20} {found.get(name, '-')}")
+    print(f"        {'second store':20} {stored_in(WORK + '/nas')} for both backups")
     print("    checked")
-    print(f"        {'with instances':16} {compared} files, no difference")
-    print(f"        {'by hand':16} tas recovered with age, zstd and Python from the second store, no difference")
-    print(f"        {'by bbr':16} {restored}")
-    print(f"        {'second store':16} {stored_in(WORK + '/nas')} for both backups")
+    print(f"        {'with instances':20} {compared} files, no difference")
+    print(f"        {'by hand':20} tas recovered with age, zstd and Python from the second store, no difference")
+    print("    restored into an empty foundation")
+    for name, seconds in times.items():
+        print(f"        {name:20} {seconds:.1f} s")
+    print(f"        {'all steps':20} {sum(times.values()):.1f} s; {restored} files and every row equal to what was lost")
 
 
 def demo():
-    running = start()
+    running, stores = start()
     keys = keygen()
-    source, params = configuration(running.ready, keys)
-    step("The first put: out", "Director and TAS: checked, locked, backed up, unlocked, drained into both stores; the manifest "
-         "last. JSON on stdin, as Concourse sends it.")
+    source, params = configuration(running.ready, stores.ready, keys)
+    step("The first put: out", "Ops Manager's address and credentials are all it is told. Settings, director, TAS, service "
+         "instances: checked, locked, backed up, unlocked, drained into both stores; the manifest last.")
     first = put(source, params, 1)
     clean(running, "after the first backup")
     step("The second night: 1 % of the blobs and ten rows have changed", "The same put in another build continues the chain: "
@@ -370,20 +421,20 @@ def demo():
     show("backup.json: " + json.dumps({key: value for key, value in backup.items() if not isinstance(value, (dict, list))}, indent=2))
     step("The ensure of every backup job: out with cleanup", "After a good backup there is nothing to mend, so it touches nothing.")
     run("out", WORK, request={"source": source, "params": {
-        key: value for key, value in params.items() if key != "backup"} | {"cleanup": ["director", "tas"]}}, build=2)
+        key: value for key, value in params.items() if key != "backup"} | {"cleanup": COMPONENTS[1:]}}, build=2)
     clean(running, "after the cleanup")
     step("in, with download", "This job holds the recovery identity. One folder per component, in bbr's own layout, every file "
          "verified.")
     fetched = get(source, second["version"], "fetched", download=True, recovery_identity=keys["recovery"])
-    for component in ("director", "tas"):
+    for component in ("ops-manager", "director", "tas"):
         show(f"{component}/: {' '.join(sorted(os.listdir(f'{fetched}/{component}')))}")
     step("Recovery without Lifeboat", "age, zstd and Python, by the steps of the RECOVERY.md that lies in the store.")
     recover_by_hand(keys, ids[1], "tas", f"{WORK}/by-hand")
     step("Every file compared", "By hand with `in`, and `in` with what the instances hold.")
     compare(f"{fetched}/tas", f"{WORK}/by-hand")
     compared = compare_with_instances(running, fetched)
-    restored = restore_with_bbr(running, fetched)
-    summary(first, second, restored, compared)
+    times, restored = restored_elsewhere(running, source, keys, ids[1])
+    summary(first, second, compared, times, restored)
 
 
 def main():

@@ -57,6 +57,7 @@ pub use drain::{Drained, Unrestorable};
 pub use error::{Error, Errors, Phase, Trouble};
 pub use instance::{ArtifactPlace, Host, Instance, PlaceKind};
 pub use job::Job;
+pub use manifest::{DeployedGroup, deployed_groups};
 pub use metadata::{Constraint, Metadata};
 pub use restore::{Saved, Size};
 pub use script::{Direction, Script};

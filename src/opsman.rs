@@ -21,6 +21,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod types;
+mod zip;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use types::{
     PendingChange, ProductChange, RunState, StagedProduct, StaticIps, Stemcell,
     StemcellAssociation, Subnet,
 };
+pub use zip::{Broken, Checked, Checker};
 
 use crate::http::{self, Client, Method, Request, Response, Url, Wait};
 use crate::monitor::Monitor;
@@ -58,7 +60,7 @@ pub struct Settings {
     pub decryption_passphrase: Option<Secret>,
     /// CA, proxy and time-outs.
     pub http: http::Settings,
-    /// The pause between two looks at something that takes long.
+    /// The longest pause between two looks at something that takes long; the first are shorter.
     pub poll: Duration,
     /// How long a start (after a reboot, an unlocking or an import) may take.
     pub start_timeout: Duration,
@@ -103,6 +105,9 @@ pub enum Credentials {
     },
 }
 
+/// The pause after the first look at something that takes long; each further one is half as
+/// long again.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long Ops Manager may think about one answer.
 const PATIENCE: Duration = Duration::from_secs(1800);
 

@@ -111,6 +111,8 @@ pub struct Component {
     pub phases: Vec<Phase>,
     /// In the order of the manifest.
     pub artifacts: Vec<Artifact>,
+    /// What a restorer must know of it.
+    pub notes: Vec<String>,
 }
 
 impl Component {
@@ -314,6 +316,7 @@ pub(crate) mod testing {
             finished,
             components: vec![
                 Component {
+                    notes: Vec::new(),
                     name: "director".to_owned(),
                     phases: phases
                         .iter()
@@ -336,6 +339,7 @@ pub(crate) mod testing {
                     ],
                 },
                 Component {
+                    notes: Vec::new(),
                     name: "tas".to_owned(),
                     phases: Vec::new(),
                     artifacts: vec![artifact("mysql-0-mysql-restore.tar", 1, 32 << 10, None)],

@@ -68,6 +68,59 @@ impl DeploymentManifest {
     }
 }
 
+/// An instance group of a deployment manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployedGroup {
+    /// Its name.
+    pub name: String,
+    /// How many instances it has.
+    pub instances: usize,
+    /// Whether they keep anything on a persistent disk.
+    pub persistent_disk: bool,
+}
+
+/// The groups of a deployment, errands left out; what cannot be read is nothing.
+pub fn deployed_groups(manifest: &str) -> Vec<DeployedGroup> {
+    let Ok(manifest) = DeploymentManifest::parse(manifest) else {
+        return Vec::new();
+    };
+    let groups = manifest.0.get("instance_groups").or(manifest.0.get("jobs"));
+    let Some(Node::List(groups)) = groups else {
+        return Vec::new();
+    };
+    let text = |node: Option<&Node>| match node {
+        Some(Node::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let disks = [
+        "persistent_disk",
+        "persistent_disk_type",
+        "persistent_disk_pool",
+        "persistent_disks",
+    ];
+    let groups = groups.iter().filter_map(|group| {
+        if text(group.get("lifecycle")).as_deref() == Some("errand") {
+            return None;
+        }
+        let mut given = disks.iter().filter_map(|key| group.get(key));
+        let disk = given.any(|disk| match disk {
+            Node::Null => false,
+            Node::Number(size) => size != "0",
+            _ => true,
+        });
+        let instances = match group.get("instances") {
+            Some(Node::Number(count)) => count.parse().unwrap_or_default(),
+            _ => 0,
+        };
+        Some(DeployedGroup {
+            name: text(group.get("name"))?,
+            instances,
+            persistent_disk: disk,
+        })
+    });
+    groups.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +165,21 @@ jobs:
         assert_eq!(manifest.backup_one_restore_all("g", "j"), Ok(true));
         assert_eq!(manifest.backup_one_restore_all("g", "other"), Ok(true));
         assert_eq!(manifest.backup_one_restore_all("h", "j"), Ok(false));
+    }
+
+    #[test]
+    fn groups_have_counts_and_disks() {
+        let of = |text: &str| {
+            let found = deployed_groups(text).into_iter();
+            let each = found.map(|g| format!("{} {} {}", g.name, g.instances, g.persistent_disk));
+            each.collect::<Vec<_>>()
+        };
+        let two = "{instance_groups: [{name: a, instances: 3, persistent_disk: 10}, \
+                   {name: b, instances: 1, persistent_disk: 0}, {name: c, persistent_disk_type: x}, \
+                   {name: d, lifecycle: errand, instances: 1}]}";
+        assert_eq!(of(two), ["a 3 true", "b 1 false", "c 0 true"]);
+        assert_eq!(of("jobs: [{name: a, instances: 2}]"), ["a 2 false"]);
+        assert_eq!(of("a: ["), Vec::<String>::new());
     }
 
     #[test]

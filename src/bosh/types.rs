@@ -45,6 +45,9 @@ pub struct Deployment {
     /// The stemcells in use.
     #[serde(default, deserialize_with = "or_default")]
     pub stemcells: Vec<NameVersion>,
+    /// The teams that may work on it: a broker's own stands with what the broker made.
+    #[serde(default, deserialize_with = "or_default")]
+    pub teams: Vec<String>,
 }
 
 /// A release or stemcell.

@@ -86,7 +86,7 @@ impl Action {
     /// Whether it opens what is sealed.
     pub(super) fn reads_contents(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::RestorePlan(..) => true,
+            Self::Fetch(_) => true,
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
             _ => false,
         }
@@ -257,22 +257,7 @@ fn backed_up(model: &Model) -> Result<Vec<Component>, Fault> {
 
 /// Components that this release can reach.
 fn live(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
-    let components = named(key, names)?;
-    for (at, component) in components.iter().enumerate() {
-        if matches!(
-            component,
-            Component::OpsManager | Component::ServiceInstances
-        ) {
-            return Err(Fault::new(
-                format!("{key}[{at}]"),
-                format!(
-                    "{component} is not in this release ({}); it can be stored with `from`",
-                    env!("CARGO_PKG_VERSION")
-                ),
-            ));
-        }
-    }
-    Ok(components)
+    named(key, names)
 }
 
 fn named(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {

@@ -351,6 +351,9 @@ fn limits(model: &LimitsModel) -> Result<Limits, Fault> {
     Ok(Limits {
         parallel,
         silence,
+        idle_timeout: model
+            .idle_timeout
+            .map_or(defaults.idle_timeout, |Span(time)| time),
         script_timeout: model.script_timeout.map(|Span(time)| time),
     })
 }

@@ -129,6 +129,7 @@ pub(crate) struct LimitsModel {
     pub(crate) silence: Option<Span>,
     pub(crate) script_timeout: Option<Span>,
     pub(crate) store_timeout: Option<Span>,
+    pub(crate) idle_timeout: Option<Span>,
 }
 
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the

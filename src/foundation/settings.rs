@@ -177,6 +177,8 @@ pub struct Limits {
     pub script_timeout: Option<Duration>,
     /// How long a connection may leave our keepalives unanswered.
     pub silence: Duration,
+    /// How long a backup waits for Ops Manager and the Director to be idle.
+    pub idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -185,6 +187,7 @@ impl Default for Limits {
             parallel: 10,
             script_timeout: None,
             silence: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(600),
         }
     }
 }

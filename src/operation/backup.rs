@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
-use super::live::{Live, Plan, Taken};
+use super::discovery::Rights;
+use super::guards::Guards;
+use super::live::{DRAINS, Plan};
+use super::parts::{self, Ended, Part, Taking};
 use super::settings::{Component, Settings};
 use super::stores::Stores;
 use super::{Context, describe, discovery};
@@ -22,7 +25,6 @@ use crate::repo::id::{BackupId, ComponentName};
 use crate::repo::run::{Run, Summary};
 use crate::report;
 use crate::report::failure::Failure;
-use crate::shutdown::{LOOK, Shutdown};
 
 /// How far back a build of ours may have committed: longer than any build runs.
 const BUILD_AGE: Duration = Duration::from_secs(7 * 86_400);
@@ -46,17 +48,29 @@ pub fn backup(
         .iter()
         .map(component_name)
         .collect::<Result<Vec<_>>>()?;
-    let settings = &discovery::discovered(context, settings, components)?;
-    let plans = plans(settings, components)?;
     let stores = Stores::open(context, settings)?;
     stores.probe(context)?;
     if let Some(done) = taken_by_this_build(context, settings, &stores, &names)? {
         return Ok(done);
     }
-    let to = begin(context, settings, &stores, &names)?;
+    let found = discovery::find(context, settings, components, Rights::Backup)?;
+    let settings = &found.settings;
     let foundation = open_foundation(context, settings);
-    let live = open_all(context, &foundation, plans, &mark(context, settings)?)?;
-    let (summary, problems) = take_all(context, settings, live, &to)?;
+    let plans = parts::plans(context, settings, &foundation, components)?;
+    let names = parts::names(&plans)?;
+    let to = begin(context, settings, &stores, &names)?;
+    let deployments = parts::deployments(&plans);
+    let mut guards = Guards::new(
+        context,
+        settings,
+        found.asked,
+        &foundation,
+        components,
+        deployments,
+    )?;
+    guards.before(components)?;
+    let live = parts::open_all(context, &foundation, plans, &mark(context, settings)?)?;
+    let (summary, problems) = take_all(context, settings, &foundation, live, &mut guards, &to)?;
     let mut backup = match commit(context, settings, &stores, &to, summary) {
         Ok(backup) => backup,
         Err(error) => return Err(uncommitted(error, problems, components).into()),
@@ -105,35 +119,37 @@ pub(super) fn open_foundation(context: &Context, settings: &Settings) -> Foundat
     )
 }
 
-/// What each component means here.
+/// What each component means here; not for those that are more than one aim.
 pub(super) fn plans(settings: &Settings, components: &[Component]) -> Result<Vec<Plan>> {
+    let plan = |component| plan(settings, component);
+    components.iter().map(plan).collect()
+}
+
+/// What a component means here.
+pub(super) fn plan(settings: &Settings, component: &Component) -> Result<Plan> {
     let foundation = &settings.foundation;
-    components
-        .iter()
-        .map(|component| {
-            let aim = match component {
-                Component::Director => Aim::Director,
-                Component::Tas => {
-                    let deployment = foundation.tas_deployment.clone().ok_or_else(|| {
-                        anyhow!("tas.deployment is missing: give the name of the TAS deployment (`bosh deployments` lists it, cf-…)")
-                    })?;
-                    Aim::Deployment(deployment)
-                }
-                Component::Deployment(name) => Aim::Deployment(name.clone()),
-                Component::OpsManager | Component::ServiceInstances => {
-                    bail!("backup: {component} is not in this release")
-                }
-            };
-            let deployment = matches!(aim, Aim::Deployment(_));
-            Ok(Plan {
-                name: component_name(component)?,
-                aim,
-                // bbr knows both for deployments only.
-                unsafe_lock_free: foundation.unsafe_lock_free && deployment,
-                with_manifest: foundation.with_manifest,
-            })
-        })
-        .collect()
+    let aim = match component {
+        Component::Director => Aim::Director,
+        Component::Tas => {
+            let deployment = foundation.tas_deployment.clone().ok_or_else(|| {
+                anyhow!("tas.deployment is missing: give the name of the TAS deployment (`bosh deployments` lists it, cf-…)")
+            })?;
+            Aim::Deployment(deployment)
+        }
+        Component::Deployment(name) => Aim::Deployment(name.clone()),
+        Component::OpsManager | Component::ServiceInstances => {
+            bail!("{component} has no instances of its own")
+        }
+    };
+    let deployment = matches!(aim, Aim::Deployment(_));
+    Ok(Plan {
+        name: component_name(component)?,
+        aim,
+        // bbr knows both for deployments only.
+        unsafe_lock_free: foundation.unsafe_lock_free && deployment,
+        with_manifest: foundation.with_manifest,
+        drains: DRAINS,
+    })
 }
 
 /// Who marks instances: unique to this run.
@@ -144,74 +160,6 @@ pub(super) fn mark(context: &Context, settings: &Settings) -> Result<bbr::Mark> 
         run: hex::encode(random),
         foundation: settings.repository.foundation.clone(),
         started: context.clock.now(),
-    })
-}
-
-/// Reaches and checks all components; when one fails, none is taken.
-fn open_all(
-    context: &Context,
-    foundation: &Foundation,
-    plans: Vec<Plan>,
-    mark: &bbr::Mark,
-) -> Result<Vec<Live>> {
-    let mut live = Vec::new();
-    let mut begun = Vec::new();
-    for plan in plans {
-        let name = plan.name.clone();
-        begun.push(name.to_string());
-        match Live::open(context, foundation, plan, mark) {
-            Ok(component) => {
-                context.monitor.info(&format!(
-                    "{name}: can be backed up: {}",
-                    component.summary()
-                ));
-                live.push(component);
-            }
-            Err(mut causes) => {
-                causes.extend(close_all(live));
-                return Err(Failure {
-                    causes,
-                    state: "nothing was locked and nothing was stored".into(),
-                    may_be_locked: Vec::new(),
-                    // A Director may set up what it was asked for after we are gone.
-                    mend: context.shutdown.is_raised().then(|| {
-                        format!(
-                            "if SSH users were left behind, lifeboat cleanup {}",
-                            begun.join(" ")
-                        )
-                    }),
-                }
-                .into());
-            }
-        }
-    }
-    Ok(live)
-}
-
-fn close_all(live: impl IntoIterator<Item = Live>) -> Vec<Error> {
-    live.into_iter().flat_map(Live::close).collect()
-}
-
-/// Takes one component. Those that wait need not wait for its unlock scripts after a signal:
-/// the time is short.
-fn take_one(context: &Context, component: Live, waiting: &mut Vec<Live>, to: &Run) -> Taken {
-    let done = Shutdown::new();
-    std::thread::scope(|scope| {
-        let closer = scope.spawn(|| {
-            while !done.is_raised() && context.shutdown.sleep(LOOK).is_ok() {}
-            if context.shutdown.is_raised() {
-                close_all(waiting.drain(..))
-            } else {
-                Vec::new()
-            }
-        });
-        let mut taken = component.take(context, to);
-        done.raise();
-        match closer.join() {
-            Ok(errors) => taken.errors.extend(errors),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        taken
     })
 }
 
@@ -226,57 +174,68 @@ struct Problems {
 fn take_all(
     context: &Context,
     settings: &Settings,
-    live: Vec<Live>,
+    foundation: &Foundation,
+    live: Vec<Part>,
+    guards: &mut Guards<'_>,
     to: &Run,
 ) -> Result<(Summary, Problems)> {
-    let mut problems = Problems::default();
-    let mut records = Vec::new();
-    let mut drained_bytes = 0;
+    let mut taking = Taking::new(context, settings, to);
     let mut begun = Vec::new();
     let mut waiting = live;
     while !waiting.is_empty() {
-        let component = waiting.remove(0);
-        begun.push(component.name().to_string());
-        let taken = take_one(context, component, &mut waiting, to);
-        problems.errors.extend(taken.errors);
-        problems.may_be_locked.extend(taken.may_be_locked);
-        drained_bytes += taken.drained_bytes;
-        if let Some(record) = taken.record {
-            let runs = taken.runs.into_iter();
-            problems
-                .runs
-                .extend(runs.map(|(artifact, run)| (record.name.to_string(), artifact, run)));
-            records.push(record);
+        let part = waiting.remove(0);
+        begun.push(part.name());
+        if taking.take(part, &mut waiting, guards) {
             continue;
         }
-        problems.errors.extend(close_all(waiting));
-        let unlocked = problems.may_be_locked.is_empty();
-        return Err(Failure {
-            causes: problems.errors,
-            state: if unlocked {
-                "no backup was committed; every instance is unlocked".into()
-            } else {
-                "no backup was committed".into()
-            },
-            mend: Some(format!(
-                "{}lifeboat cleanup {}",
-                if unlocked {
-                    "if anything was left behind, "
-                } else {
-                    ""
-                },
-                begun.join(" ")
-            )),
-            may_be_locked: problems.may_be_locked,
-        }
-        .into());
+        taking.errors.extend(parts::close_all(waiting));
+        return Err(not_taken(taking, &begun).into());
     }
+    let ended = taking.end(foundation, guards);
+    let Ended {
+        records,
+        drained_bytes,
+        runs,
+        errors,
+        may_be_locked,
+    } = match ended {
+        Ok(ended) => ended,
+        Err(taking) => return Err(not_taken(*taking, &begun).into()),
+    };
     let summary = Summary {
         components: records,
         drained_bytes,
         build: build_of(settings),
     };
+    let problems = Problems {
+        runs,
+        errors,
+        may_be_locked,
+    };
     Ok((summary, problems))
+}
+
+/// What is said when a component could not be taken.
+fn not_taken(taking: Taking<'_>, begun: &[String]) -> Failure {
+    let unlocked = taking.may_be_locked.is_empty();
+    Failure {
+        causes: taking.errors,
+        state: if unlocked {
+            "no backup was committed; every instance is unlocked".into()
+        } else {
+            "no backup was committed".into()
+        },
+        mend: Some(format!(
+            "{}lifeboat cleanup {}",
+            if unlocked {
+                "if anything was left behind, "
+            } else {
+                ""
+            },
+            begun.join(" ")
+        )),
+        may_be_locked: taking.may_be_locked,
+    }
 }
 
 /// Chooses the chain; nothing of the foundation is touched yet.
@@ -365,10 +324,12 @@ fn is_of_build(manifest: &Manifest, build: &Build, names: &[ComponentName]) -> b
         .build
         .as_ref()
         .is_some_and(|taken| taken.id == build.id && taken.atc == build.atc);
+    // What a component expands to is not asked for by itself.
     let mut taken: Vec<_> = manifest
         .components
         .iter()
         .map(|component| &component.name)
+        .filter(|name| !name.as_str().starts_with("service-instances/"))
         .collect();
     let mut asked: Vec<_> = names.iter().collect();
     taken.sort();

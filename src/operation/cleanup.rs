@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::{Error, Result};
 
 use super::live::{Plan, close, discover, listed};
+use super::parts::{self, Planned};
 use super::settings::{Component, Settings};
-use super::{Context, backup, discovery};
+use super::{Context, backup, discovery, service_instances};
 use crate::bbr;
 use crate::foundation::{Foundation, Reached};
 use crate::report;
@@ -30,33 +31,40 @@ pub fn cleanup(
     let mut errors = Vec::new();
     let mut may_be_locked = Vec::new();
     let mut left_alone = false;
-    let mut plans = backup::plans(settings, components)?.into_iter();
-    while let Some(plan) = plans.next() {
-        let name = plan.name.to_string();
-        let mut one = One {
-            context,
-            foundation: &foundation,
-            plan,
-            force,
-            direction,
-            done: Vec::new(),
-            errors: Vec::new(),
-            may_be_locked: Vec::new(),
-            left_alone: false,
-        };
-        one.run(&backup::mark(context, settings)?.run);
-        done.done
-            .extend(one.done.into_iter().map(|text| format!("{name}: {text}")));
-        errors.extend(
-            one.errors
-                .into_iter()
-                .map(|error| error.context(name.clone())),
-        );
-        may_be_locked.extend(one.may_be_locked);
-        left_alone |= one.left_alone;
+    let plans = parts::plans(context, settings, &foundation, components)?;
+    let mut batches = plans.into_iter().map(Planned::all);
+    while let Some(batch) = batches.next() {
+        let id = backup::mark(context, settings)?.run;
+        let cleaned = service_instances::side_by_side(batch, |plan| {
+            let mut one = One {
+                context,
+                foundation: &foundation,
+                plan,
+                force,
+                direction,
+                done: Vec::new(),
+                errors: Vec::new(),
+                may_be_locked: Vec::new(),
+                left_alone: false,
+            };
+            // What is left after a signal is the next cleanup's.
+            match context.shutdown.check() {
+                Ok(()) => one.run(&id),
+                Err(stopped) => one.errors.push(stopped.into()),
+            }
+            one
+        });
+        for one in cleaned {
+            let name = one.plan.name.to_string();
+            let told = one.done.into_iter();
+            done.done.extend(told.map(|text| format!("{name}: {text}")));
+            let told = one.errors.into_iter();
+            errors.extend(told.map(|error| error.context(name.clone())));
+            may_be_locked.extend(one.may_be_locked);
+            left_alone |= one.left_alone;
+        }
         if context.shutdown.is_raised() {
-            // What is left of this component and of the others is the next cleanup's.
-            errors.extend(plans.next().map(|_| Error::from(Stopped)));
+            errors.extend(batches.next().map(|_| Error::from(Stopped)));
             break;
         }
     }

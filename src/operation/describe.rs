@@ -108,6 +108,7 @@ fn component(record: &format::ComponentRecord) -> report::Component {
                 run: None,
             })
             .collect(),
+        notes: record.notes.clone(),
     }
 }
 

@@ -68,6 +68,7 @@ pub fn from_directories(
         read_bytes += meter.done();
         meter.finish();
         records.push(ComponentRecord {
+            notes: Vec::new(),
             name: name.clone(),
             started,
             finished: clock::rfc3339(context.clock.now()),

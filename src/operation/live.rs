@@ -1,13 +1,16 @@
 //! One component taken live: reached, checked, locked, backed up, unlocked, drained, cleaned.
 //! The order and its successors are bbr's (docs/design.md, *Failure policy*).
 
+mod open;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Context as _, Error, Result};
 
 use super::Context;
+use super::guards::Skipped;
 use crate::artifact::{EntrySink, Form};
 use crate::bbr;
 use crate::clock;
@@ -18,11 +21,10 @@ use crate::repo::id::ComponentName;
 use crate::repo::run::Run;
 use crate::repo::writer::ArtifactName;
 use crate::report::{ArtifactRun, units};
-use crate::store::is_segment;
 
 /// Artifacts drained side by side. Each holds up to a pack and a cutting buffer, 16 MiB
 /// together, and one is enough to fill a link.
-const DRAINS: usize = 4;
+pub(super) const DRAINS: usize = 4;
 /// The deployment manifest's name in bbr's layout.
 const MANIFEST: &str = "manifest.yml";
 
@@ -33,6 +35,8 @@ pub(super) struct Plan {
     pub(super) aim: Aim,
     pub(super) unsafe_lock_free: bool,
     pub(super) with_manifest: bool,
+    /// Artifacts drained side by side.
+    pub(super) drains: usize,
 }
 
 /// A component that was reached and passed its checks. Must be ended by [`Live::take`] or
@@ -46,8 +50,17 @@ pub(super) struct Live {
     started: SystemTime,
 }
 
-/// One artifact's drain.
-type Drain = Result<(ArtifactRecord, ArtifactRun)>;
+/// One artifact's drain, and whether it holds a marker in place of blobs.
+type Drain = Result<(ArtifactRecord, ArtifactRun, bool)>;
+
+/// What reaching a deployment came to that may bring no scripts.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// It can be backed up.
+    Live(Box<Live>),
+    /// It brings none; it was left again.
+    NoScripts,
+}
 
 /// How a component ended.
 #[derive(Debug, Default)]
@@ -58,6 +71,8 @@ pub(super) struct Taken {
     pub(super) runs: Vec<(String, ArtifactRun)>,
     /// Bytes drained.
     pub(super) drained_bytes: u64,
+    /// Artifacts that hold a marker in place of blobs.
+    pub(super) skipped: Vec<String>,
     /// The first cause first.
     pub(super) errors: Vec<Error>,
     /// `group/id`.
@@ -65,39 +80,6 @@ pub(super) struct Taken {
 }
 
 impl Live {
-    /// Reaches a component and checks it; changes nothing but SSH users, which are removed
-    /// again on failure.
-    pub(super) fn open(
-        context: &Context,
-        foundation: &Foundation,
-        plan: Plan,
-        mark: &bbr::Mark,
-    ) -> Result<Self, Vec<Error>> {
-        let started = context.clock.now();
-        let begin = Instant::now();
-        let monitor = &*context.monitor;
-        let named = |error: Error| error.context(plan.name.to_string());
-        monitor.info(&format!("{}: reaching its instances", plan.name));
-        let reached = foundation
-            .reach(&plan.aim, &context.shutdown)
-            .map_err(|error| vec![named(error.into())])?;
-        let checked = check(context, foundation, &plan, &reached, mark);
-        match checked {
-            Ok(run) => Ok(Self {
-                phases: vec![phase("check", begin.elapsed())],
-                plan,
-                reached,
-                run,
-                started,
-            }),
-            Err(mut errors) => {
-                errors = errors.into_iter().map(named).collect();
-                errors.extend(close(&reached).into_iter().map(named));
-                Err(errors)
-            }
-        }
-    }
-
     /// One line for people: instances, jobs, artifacts.
     pub(super) fn summary(&self) -> String {
         let target = self.run.target();
@@ -114,6 +96,14 @@ impl Live {
         )
     }
 
+    /// The deployment that it is; `None` for the director.
+    pub(super) fn deployment(&self) -> Option<&str> {
+        match &self.plan.aim {
+            Aim::Deployment(name) => Some(name),
+            Aim::Director => None,
+        }
+    }
+
     /// The component's name.
     pub(super) fn name(&self) -> &ComponentName {
         &self.plan.name
@@ -126,7 +116,8 @@ impl Live {
 
     /// Takes the component: lock, backup, unlock, drain, clean. Whatever happens, what was
     /// locked is unlocked, or said to be not.
-    pub(super) fn take(mut self, context: &Context, to: &Run) -> Taken {
+    /// `unlocked` is called when the scripts have ended.
+    pub(super) fn take(mut self, context: &Context, to: &Run, unlocked: &mut dyn FnMut()) -> Taken {
         let mut taken = Taken::default();
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
         let scripts_ran = match self.run.mark(shutdown) {
@@ -137,6 +128,7 @@ impl Live {
             }
         };
         if scripts_ran && !shutdown.is_raised() {
+            unlocked();
             let begin = Instant::now();
             match self.drain(context, to, &mut taken) {
                 Ok(artifacts) => {
@@ -281,7 +273,7 @@ impl Live {
         let failed = AtomicBool::new(false);
         let results: Mutex<Vec<(usize, Drain)>> = Mutex::default();
         std::thread::scope(|scope| {
-            for _ in 0..DRAINS.min(artifacts.len()) {
+            for _ in 0..self.plan.drains.min(artifacts.len()) {
                 scope.spawn(|| {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
@@ -310,7 +302,10 @@ impl Live {
         let (mut records, mut errors) = (Vec::new(), Vec::new());
         for (_, result) in results {
             match result {
-                Ok((record, run)) => {
+                Ok((record, run, skipped)) => {
+                    if skipped {
+                        taken.skipped.push(record.name.clone());
+                    }
                     taken.drained_bytes += record.bytes;
                     taken.runs.push((record.name.clone(), run));
                     records.push(record);
@@ -339,12 +334,7 @@ impl Live {
         Ok(records)
     }
 
-    fn drain_one(
-        &self,
-        context: &Context,
-        to: &Run,
-        artifact: &bbr::Artifact,
-    ) -> Result<(ArtifactRecord, ArtifactRun)> {
+    fn drain_one(&self, context: &Context, to: &Run, artifact: &bbr::Artifact) -> Drain {
         let name = &artifact.place.file_name;
         let begin = Instant::now();
         let meter = context.monitor.meter(&format!("drain {name}"), None);
@@ -354,15 +344,17 @@ impl Live {
             form: Form::Tar,
             bbr: Some(bbr_name(&artifact.place.kind)),
         });
+        let mut watched = Skipped::new(&mut writer);
         let drained = self.run.drain(
             artifact,
-            &mut writer,
+            &mut watched,
             &meter,
             &*context.monitor,
             &context.shutdown,
         );
         meter.finish();
         let drained = drained?;
+        let skipped = watched.found;
         let (record, changed_bytes) = writer.finish()?;
         let run = ArtifactRun {
             changed_bytes,
@@ -384,7 +376,7 @@ impl Live {
                 drained.unrestorable.examples.join(", ")
             ));
         }
-        Ok((record, run))
+        Ok((record, run, skipped))
     }
 
     fn manifest(&self, to: &Run) -> Result<Option<ArtifactRecord>> {
@@ -414,38 +406,9 @@ impl Live {
             finished: clock::rfc3339(context.clock.now()),
             phases: self.phases.clone(),
             artifacts,
+            notes: Vec::new(),
         }
     }
-}
-
-fn check(
-    context: &Context,
-    foundation: &Foundation,
-    plan: &Plan,
-    reached: &Reached,
-    mark: &bbr::Mark,
-) -> Result<bbr::Run, Vec<Error>> {
-    let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
-    let target = discover(context, foundation, &plan.aim, reached).map_err(listed)?;
-    let run = bbr::Run::new(target, mark.clone(), plan.unsafe_lock_free);
-    run.check(monitor, shutdown).map_err(listed)?;
-    let mut names = std::collections::BTreeSet::new();
-    for artifact in run.artifacts() {
-        let name = artifact.place.file_name;
-        if !is_segment(&name) {
-            return Err(vec![anyhow!(
-                "{}: {name} cannot be an artifact's name",
-                artifact.instance
-            )]);
-        }
-        if !names.insert(name.clone()) {
-            return Err(vec![anyhow!(
-                "{}: a second artifact is called {name}",
-                artifact.instance
-            )]);
-        }
-    }
-    Ok(run)
 }
 
 /// Finds what is on the hosts of a component.
@@ -496,7 +459,8 @@ fn bbr_name(kind: &bbr::PlaceKind) -> BbrName {
     }
 }
 
-fn phase(name: &str, time: Duration) -> PhaseRecord {
+/// How long a phase took, for a manifest.
+pub(super) fn phase(name: &str, time: Duration) -> PhaseRecord {
     PhaseRecord {
         name: name.to_owned(),
         ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),

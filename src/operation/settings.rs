@@ -220,8 +220,13 @@ pub struct Selection {
 impl Selection {
     /// Whether an artifact of a component is wanted.
     pub fn wants(&self, component: &str, artifact: &str) -> bool {
-        let component_wanted = self.components.is_empty()
-            || self.components.iter().any(|c| c.to_string() == component);
+        // A component means what belongs to it too: `service-instances/NAME`.
+        let is_of = |wanted: &Component| {
+            let wanted = wanted.to_string();
+            component == wanted
+                || (*"service-instances" == wanted && component.starts_with("service-instances/"))
+        };
+        let component_wanted = self.components.is_empty() || self.components.iter().any(is_of);
         component_wanted
             && (self.artifacts.is_empty()
                 || self

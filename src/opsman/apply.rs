@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::types::or_default;
-use super::{Error, Installation, OpsManager, PendingChange, RunState};
+use super::{Error, FIRST_PAUSE, Installation, OpsManager, PendingChange, RunState};
 use crate::http::{Method, Request, Wait};
 
 /// What a run deploys. The director is deployed in any case.
@@ -209,6 +209,7 @@ impl OpsManager {
         wait: &Wait,
     ) -> Result<Installation, Error> {
         let mut log = LogLines::default();
+        let mut pause = FIRST_PAUSE.min(self.poll);
         let mut silent_since: Option<std::time::Instant> = None;
         loop {
             match self.look_at(id, &mut log, line, wait) {
@@ -236,7 +237,8 @@ impl OpsManager {
                 }
                 Err(error) => return Err(error),
             }
-            wait.pause(self.poll)?;
+            wait.pause(pause)?;
+            pause = (pause * 3 / 2).min(self.poll);
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::types::or_default;
-use super::{Error, OpsManager};
+use super::{Error, FIRST_PAUSE, OpsManager};
 use crate::http::{self, Method, Request, Wait};
 use crate::secret::Secret;
 
@@ -162,6 +162,7 @@ impl OpsManager {
     /// [`Error::NotUp`] after the limit for a start.
     pub fn started(&mut self, wait: &Wait) -> Result<Availability, Error> {
         let began = Instant::now();
+        let mut pause = FIRST_PAUSE.min(self.poll);
         let mut said = false;
         loop {
             let last = match self.availability(wait) {
@@ -192,7 +193,8 @@ impl OpsManager {
                     self.name
                 ));
             }
-            wait.pause(self.poll)?;
+            wait.pause(pause)?;
+            pause = (pause * 3 / 2).min(self.poll);
             if wait.is_over() {
                 return Err(Error::NotUp {
                     ops_manager: self.name.clone(),

@@ -453,7 +453,7 @@ class Manifest:
         for component in items(value, "components", "it"):
             name = text(component, "name", "a component")
             kind, slash, tail = name.partition("/")
-            proper = bool(SEGMENT.match(tail)) and kind == "deployment" if slash else \
+            proper = bool(SEGMENT.match(tail)) and kind in ("deployment", "service-instances") if slash else \
                 name in ("ops-manager", "director", "tas", "service-instances")
             if not proper:
                 raise Refused("has the forbidden component name \"%s\"" % shown(name))

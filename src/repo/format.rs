@@ -150,6 +150,9 @@ pub struct ComponentRecord {
     /// In the order taken.
     #[serde(deserialize_with = "objects")]
     pub artifacts: Vec<ArtifactRecord>,
+    /// What a restorer must know of it: what it does not hold, what changed while it was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl ComponentRecord {

@@ -189,7 +189,8 @@ impl BackupId {
     }
 }
 
-/// `ops-manager`, `director`, `tas`, `service-instances`, `deployment/NAME`.
+/// `ops-manager`, `director`, `tas`, `service-instances`, `service-instances/NAME` (what belongs to
+/// one of them), `deployment/NAME`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ComponentName(String);
@@ -202,7 +203,9 @@ impl ComponentName {
     /// A sentence that lists the names there are.
     pub fn parse(text: &str) -> Result<Self, String> {
         let good = ["ops-manager", "director", "tas", "service-instances"].contains(&text)
-            || text.strip_prefix("deployment/").is_some_and(is_segment);
+            || ["deployment/", "service-instances/"]
+                .iter()
+                .any(|kind| text.strip_prefix(kind).is_some_and(is_segment));
         if good {
             Ok(Self(text.to_owned()))
         } else {
@@ -260,6 +263,9 @@ mod tests {
             "deployment/",
             "tas/x",
             "deployment/a/b",
+            "service-instances/",
+            "service-instances/../x",
+            "service-instances/a/b",
             "",
         ] {
             assert!(ComponentName::parse(text).is_err(), "{text}");
@@ -272,5 +278,6 @@ mod tests {
             assert!(BackupId::parse(text).is_err(), "{text}");
         }
         assert!(ComponentName::parse("deployment/p-mysql_1.x").is_ok());
+        assert!(ComponentName::parse("service-instances/service-instance_1").is_ok());
     }
 }

@@ -106,14 +106,35 @@ impl ArtifactWriter {
         Ok((record, self.new_bytes))
     }
 
-    fn take(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
-        let mut content = Hashing {
-            inner: content.take(size),
-            hash: Sha256::new(),
-            bytes: 0,
-        };
-        let mut parts = Vec::new();
+    /// The one file of a [`Form::File`] whose size shows at its end.
+    ///
+    /// # Errors
+    /// As [`EntrySink::file`].
+    pub fn stream(&mut self, content: &mut dyn Read) -> anyhow::Result<(Digest, u64)> {
+        self.keep_last()?;
+        let mut begin = Vec::new();
+        (&mut *content)
+            .take(SMALLEST as u64)
+            .read_to_end(&mut begin)?;
+        let size = begin.len() as u64;
         if size < SMALLEST as u64 {
+            return Ok((self.take(&[], size, &mut begin.as_slice())?, size));
+        }
+        self.take_large(&[], &mut begin.as_slice().chain(content))
+    }
+
+    fn take(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
+        if size >= SMALLEST as u64 {
+            let (digest, bytes) = self.take_large(head, &mut content.take(size))?;
+            anyhow::ensure!(
+                bytes == size,
+                "a file of {size} bytes ended after {bytes} bytes"
+            );
+            return Ok(digest);
+        }
+        let mut content = Hashing::new(content.take(size));
+        let mut parts = Vec::new();
+        {
             let offset = self.pack.plain.len();
             content.read_to_end(&mut self.pack.plain)?;
             let length = self.pack.plain.len() - offset;
@@ -124,20 +145,6 @@ impl ArtifactWriter {
                     length: u32::try_from(length)?,
                 });
             }
-        } else {
-            self.cutter.begin();
-            while let Some(plain) = self.cutter.next(&mut content)? {
-                let pending = Arc::new(Pending::default());
-                parts.push(PendingPart {
-                    chunk: Arc::clone(&pending),
-                    offset: 0,
-                    length: u32::try_from(plain.len())?,
-                });
-                let length = plain.len() as u64;
-                if self.pipeline.add(plain, &pending)? {
-                    self.new_bytes += length;
-                }
-            }
         }
         anyhow::ensure!(
             content.bytes == size,
@@ -145,13 +152,8 @@ impl ArtifactWriter {
             content.bytes
         );
         let digest = Digest(content.hash.finalize().into());
-        if size < SMALLEST as u64
-            && self
-                .pipeline
-                .chain()
-                .seed
-                .ends_pack(self.pack.plain.len(), &digest, size)
-        {
+        let seed = &self.pipeline.chain().seed;
+        if seed.ends_pack(self.pack.plain.len(), &digest, size) {
             self.send_pack()?;
         }
         self.last = Some(FileEntry {
@@ -161,6 +163,33 @@ impl ArtifactWriter {
             parts,
         });
         Ok(digest)
+    }
+
+    /// A file that begins a chunk of its own; up to the content's end, whatever its size.
+    fn take_large(&mut self, head: &[u8], content: &mut dyn Read) -> anyhow::Result<(Digest, u64)> {
+        let mut content = Hashing::new(content);
+        let mut parts = Vec::new();
+        self.cutter.begin();
+        while let Some(plain) = self.cutter.next(&mut content)? {
+            let pending = Arc::new(Pending::default());
+            parts.push(PendingPart {
+                chunk: Arc::clone(&pending),
+                offset: 0,
+                length: u32::try_from(plain.len())?,
+            });
+            let length = plain.len() as u64;
+            if self.pipeline.add(plain, &pending)? {
+                self.new_bytes += length;
+            }
+        }
+        let (digest, size) = (Digest(content.hash.finalize().into()), content.bytes);
+        self.last = Some(FileEntry {
+            head: head.to_vec(),
+            digest,
+            size,
+            parts,
+        });
+        Ok((digest, size))
     }
 
     fn send_pack(&mut self) -> Result<(), Error> {
@@ -230,6 +259,16 @@ struct Hashing<R> {
     inner: R,
     hash: Sha256,
     bytes: u64,
+}
+
+impl<R> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+            bytes: 0,
+        }
+    }
 }
 
 impl<R: Read> Read for Hashing<R> {

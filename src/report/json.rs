@@ -69,6 +69,9 @@ fn component(component: &Component) -> Value {
         "phases": phases,
         "artifacts": artifacts,
     });
+    if !component.notes.is_empty() {
+        value["notes"] = json!(component.notes);
+    }
     if let (Some(map), Some(time)) = (value.as_object_mut(), component.api_unavailable()) {
         map.insert("api_unavailable_ms".to_owned(), millis(time).into());
     }

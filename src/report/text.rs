@@ -54,8 +54,20 @@ pub fn backup(backup: &Backup) -> String {
         .iter()
         .filter(|part| !part.phases.is_empty());
     facts.extend(ran.map(|part| (format!("phases of {}", part.name), phases(part))));
+    let noted = backup.components.iter().flat_map(|part| {
+        let notes = part.notes.iter();
+        notes.map(|note| (format!("note on {}", part.name), printable(note)))
+    });
+    facts.extend(noted);
     let heading = format!("backup {} of {}", backup.id, backup.foundation);
     format!("{heading}\n\n{}\n{}", table.render(), pairs(&facts))
+}
+
+/// A text from a manifest without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// What an operator asks first, as names and texts; Concourse shows them as metadata.

@@ -223,7 +223,7 @@ class Staged:
         changes = []
         for product in self.model.products():
             entry = {"guid": product["guid"], "action": self.action(product), "errands": product["errands"],
-                     "completeness_checks": {"configuration_complete": True, "stemcell_present": True,
+                     "completeness_checks": {"configuration_complete": True, "stemcell_present": self.spec.get("stemcell_present", True),
                                              "configurable_properties_valid": True}}
             if self.spec.get("info") != "old":
                 version = {"version": product["version"], "name": product["type"]}

@@ -24,7 +24,8 @@ IAAS = {"shared", "agents", "cannot_tell"}
 OPSMAN = {"version", "state", "users", "clients", "passphrase", "identity_provider", "info", "token_seconds",
           "token_uses", "parallel", "latency", "export", "startup", "locked_as", "wrong_passphrase", "import_seconds",
           "install_seconds", "products", "adjust", "director", "director_address", "director_manifest", "certificates",
-          "rotation", "iaas_type", "stemcells", "diagnostics", "verifiers", "host", "port"}
+          "rotation", "iaas_type", "stemcells", "stemcell_present", "diagnostics", "verifiers", "host",
+          "port"}
 PRODUCT = {"type", "guid", "version", "label", "stemcell", "errands", "team_client", "credentials", "pending",
            "service_broker", "stale", "max_in_flight", "action", "properties", "jobs"}
 OPS_DIRECTOR = {"host", "guid", "version", "credentials", "configuration", "properties", "networks", "iaas"}

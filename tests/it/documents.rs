@@ -132,6 +132,7 @@ fn sample() -> Manifest {
         },
         recovery_age: String::new(),
         components: vec![ComponentRecord {
+            notes: Vec::new(),
             name: ComponentName::parse("tas").unwrap(),
             started: String::new(),
             finished: String::new(),

@@ -24,6 +24,7 @@ mod keygen;
 mod layers;
 mod opsman;
 mod pipelines;
+mod plan;
 mod planted;
 mod recovery;
 mod repository;

@@ -1,6 +1,9 @@
 //! Ops Manager: nothing but its address and credentials is given, everything else is found out.
 
 mod discovery;
+mod foundation;
+mod guards;
+mod secrets;
 
 use serde_json::{Value, json};
 

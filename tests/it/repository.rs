@@ -92,6 +92,7 @@ impl World {
         let (artifact, _) = writer.finish().unwrap();
         let summary = Summary {
             components: vec![ComponentRecord {
+                notes: Vec::new(),
                 name: component(),
                 started: "2026-11-22T01:00:00Z".into(),
                 finished: "2026-11-22T01:10:00Z".into(),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
+
+use super::super::record::{Deployment, Record};
 
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,22 +56,64 @@ impl Facts {
     /// # Errors
     /// When it is not one.
     pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(text).context("is not JSON")?;
-        let version = value["ops_manager"]["version"]
-            .as_str()
-            .context("does not name the version of Ops Manager")?;
-        let products = list(&value["products"]).map(|product| Product {
-            guid: string(&product["guid"]),
-            kind: string(&product["type"]),
-            groups: list(&product["jobs"])
-                .map(|job| (string(&job["name"]), job["instances"].clone()))
-                .collect(),
+        let record = Record::parse(text).map_err(anyhow::Error::msg)?;
+        let mut stemcells: Vec<_> = record
+            .products
+            .iter()
+            .flat_map(|product| &product.stemcells)
+            .map(|stemcell| (stemcell.os.clone(), stemcell.version.clone()))
+            .collect();
+        stemcells.sort();
+        stemcells.dedup();
+        let networks = record.networks.iter().flat_map(|network| {
+            let ranges = network.subnets.iter();
+            ranges.map(move |subnet| format!("{} {}", network.name, subnet.cidr))
         });
+        let on_demand = |one: &&Deployment| one.kind == "on-demand";
         Ok(Self {
-            ops_manager_version: version.to_owned(),
-            director_vm_cid: value["director"]["vm_cid"].as_str().map(str::to_owned),
-            products: products.collect(),
-            ..Self::default()
+            ops_manager_version: record.ops_manager.version,
+            iaas: record.ops_manager.iaas,
+            director_vm_cid: record.director.vm_cid,
+            networks: networks.collect(),
+            domains: [record.domains.system, record.domains.apps]
+                .into_iter()
+                .flatten()
+                .collect(),
+            external: record.storage.external,
+            certificates: record
+                .certificates
+                .all
+                .into_iter()
+                .map(|one| (format!("{} {}", one.product, one.name), one.valid_until))
+                .collect(),
+            stemcells,
+            deployments: record.deployments.len(),
+            on_demand: record.deployments.iter().filter(on_demand).count(),
+            runs: record
+                .apply_changes
+                .into_iter()
+                .filter(|run| run.status == "succeeded")
+                .filter_map(|run| {
+                    Some(Run {
+                        director_only: run.director_only,
+                        took: Duration::from_secs(run.seconds?),
+                        products: run.products,
+                    })
+                })
+                .collect(),
+            products: record
+                .products
+                .into_iter()
+                .map(|product| Product {
+                    guid: product.guid,
+                    kind: product.kind,
+                    groups: product
+                        .groups
+                        .into_iter()
+                        .map(|group| (group.name, group.instances))
+                        .collect(),
+                })
+                .collect(),
         })
     }
 
@@ -84,12 +128,4 @@ impl Facts {
         let found = product.groups.iter().find(|(name, _)| name == group)?;
         Some(&found.1).filter(|count| !count.is_null())
     }
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -2,6 +2,7 @@
 //! nobody has set up.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 
@@ -12,6 +13,9 @@ use crate::opsman::{self, Availability, OpsManager};
 use crate::report::restore::StepEnd;
 
 const INSTALLATION: &str = "installation.zip";
+/// How long one that works on something else is waited for, and the pause between two tries.
+const BUSY_LIMIT: Duration = Duration::from_secs(3600);
+const BUSY_PAUSE: Duration = Duration::from_secs(3);
 
 pub(super) fn import(ground: &Ground<'_>) -> Result<StepEnd> {
     let wait = ground.wait();
@@ -42,13 +46,26 @@ pub(super) fn import(ground: &Ground<'_>) -> Result<StepEnd> {
         .context
         .monitor
         .meter("import the installation", Some(artifact.bytes));
-    let imported = pull(reader, &root, |zip| {
-        let mut zip = Counted {
-            from: zip,
-            meter: &meter,
-        };
-        Ok(ops.import(&mut zip, artifact.bytes, &passphrase, &wait)?)
-    });
+    let began = Instant::now();
+    let imported = loop {
+        let imported = pull(reader, &root, |zip| {
+            let mut zip = Counted {
+                from: zip,
+                meter: &meter,
+            };
+            Ok(ops.import(&mut zip, artifact.bytes, &passphrase, &wait)?)
+        });
+        let busy = imported.as_ref().is_err_and(is_busy);
+        if !busy || began.elapsed() > BUSY_LIMIT {
+            break imported;
+        }
+        ground.info("Ops Manager is busy, maybe with an import that an earlier run began; waiting");
+        wait.pause(BUSY_PAUSE)?;
+        if ops.started(&wait)? != Availability::NotSetUp {
+            meter.finish();
+            return set_up(ground, &mut ops, &facts);
+        }
+    };
     meter.finish();
     imported.map_err(|error| {
         match error.downcast_ref::<opsman::Error>() {
@@ -71,6 +88,14 @@ pub(super) fn import(ground: &Ground<'_>) -> Result<StepEnd> {
             "users and clients are those of the installation; do not apply changes yet: bosh-state.json still names the original director's VM".to_owned(),
         ],
     ))
+}
+
+/// It refuses a second call while it works on one. Nothing of the second is done.
+fn is_busy(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<opsman::Error>(),
+        Some(opsman::Error::Status { status: 503, .. })
+    )
 }
 
 /// An Ops Manager that is set up: ours from an earlier run, or somebody's.

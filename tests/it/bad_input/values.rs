@@ -99,7 +99,7 @@ fn values_are_checked_at_the_edge() {
             ),
             (
                 params(json!({"backup": ["ops-manager"]})),
-                "params.backup[0]: ops-manager is not in this release (0.1.0); it can be stored with `from`",
+                "source.ops_manager: is missing or empty; the component ops-manager needs its url and a username and password, or a client_id and client_secret",
             ),
             (
                 params(json!({"backup": ["tas"], "cleanup": ["tas"]})),
