@@ -218,6 +218,15 @@ pub(super) fn stop(settings: &Settings, which: Stop) -> Command {
     )
 }
 
+/// Whether hashing gives way to what else runs on the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// A drain: the foundation runs meanwhile.
+    Gentle,
+    /// A restore: all wait for it.
+    Hurry,
+}
+
 /// The directory of one artifact, and the one beside it for its listing.
 #[derive(Debug, Clone)]
 pub(super) struct DrainPaths {
@@ -238,8 +247,12 @@ impl DrainPaths {
         shell("list the artifact", include_str!("sh/list.sh"), args)
     }
 
-    pub(super) fn sums(&self) -> Command {
-        let args = [&self.source, &self.work];
+    pub(super) fn sums(&self, pace: Pace) -> Command {
+        let pace = match pace {
+            Pace::Gentle => "",
+            Pace::Hurry => "hurry",
+        };
+        let args = [self.source.as_str(), &self.work, pace];
         shell("hash the artifact", include_str!("sh/sums.sh"), args)
     }
 

@@ -9,7 +9,7 @@ mod sums;
 use std::io::{self, BufReader, Read};
 
 pub(super) use self::sums::Sums;
-use super::commands::DrainPaths;
+use super::commands::{DrainPaths, Pace};
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
 use super::workflow::{Run, stopped};
@@ -97,7 +97,7 @@ struct Drain<'a> {
 impl Drain<'_> {
     fn run(&self, sink: &mut dyn EntrySink) -> Result<Drained, Error> {
         self.list()?;
-        let mut sums = self.start(&self.paths.sums())?;
+        let mut sums = self.start(&self.paths.sums(Pace::Gentle))?;
         let mut tar = self.start(&self.paths.all())?;
         let mut entries = TarReader::new(BufReader::with_capacity(TAR_BUFFER, &mut tar.stdout));
         let mut records = Sums::new(&mut sums.stdout);

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::commands::DrainPaths;
+use super::commands::{DrainPaths, Pace};
 use super::drain::{Broken, Sums as Listing};
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
@@ -148,7 +148,7 @@ impl Upload<'_> {
         }
         let mut running = self
             .remote
-            .start(&self.paths.sums(), self.shutdown)
+            .start(&self.paths.sums(Pace::Hurry), self.shutdown)
             .map_err(|error| self.lost("hashing", error))?;
         drop(running.stdin.take());
         let mut listing = Listing::new(&mut running.stdout);

@@ -10,7 +10,7 @@ pub(super) mod ground;
 pub(super) mod import;
 pub(super) mod instances;
 mod isolation;
-pub(super) mod mark;
+pub(super) mod note;
 mod pull;
 mod reach;
 mod references;

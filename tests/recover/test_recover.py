@@ -385,6 +385,17 @@ class GoodRepositories(Case):
         self.good()
         self.assertSame(self.out("a-0-b.tar"), path)
 
+    def test_a_service_instance_is_a_component_of_its_own(self):
+        chain = self.chain()
+        name = "service-instances/service-instance_1"
+        records = {one: [writer.write_file(chain, one, "manifest.yml", one.encode())]
+                   for one in ("tas", name)}
+        manifest = writer.manifest(chain, records, ID)
+        manifest["components"][1]["notes"] = ["1 of 2 is not in this backup"]
+        writer.commit(chain, manifest, WORKER)
+        self.good(component="tas")
+        self.assertEqual(read(self.out("manifest.yml")), b"tas")
+
     def test_several_artifacts_files_and_instances_in_manifest_order(self):
         chain = self.chain()
         tar, _ = self.sample_tar()
@@ -838,6 +849,9 @@ class Forgery(Case):
             {"components": [dict(component, name="../../etc/cron.d/x")]},
             {"components": [dict(component, name="deployment/../x")]},
             {"components": [dict(component, name="deployment/a/b")]},
+            {"components": [dict(component, name="service-instances/../x")]},
+            {"components": [dict(component, name="service-instances/a/b")]},
+            {"components": [dict(component, name="tas/x")]},
             {"components": [dict(component, name="tas\n")]},
             {"components": [component, component]},
             {"components": [dict(component, artifacts=[record, record])]},

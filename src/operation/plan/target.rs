@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::steps::facts::Facts;
 use super::super::steps::ground::Ground;
 use super::super::steps::instances::PREFIX;
-use super::super::steps::mark::Mark;
+use super::super::steps::note::Note;
 use super::super::steps::state_file::Names;
 use super::super::steps::{apply, bosh_state, import, scale};
 use crate::bosh;
@@ -236,11 +236,11 @@ impl Look<'_, '_> {
         let director = self.ground.director()?;
         let deployments = director.deployments(&wait)?;
         self.seen.director_restored = Some(!deployments.is_empty());
-        let mark = Mark::read(&director, self.ground.backup_id(), &wait)?;
-        self.seen.isolated = Some(mark.isolated());
+        let note = Note::read(&director, self.ground.backup_id(), &wait)?;
+        self.seen.isolated = Some(note.isolated());
         let stemcells = director.stemcells(&wait)?;
         let mut used = stemcells.iter().filter(|one| !one.deployments.is_empty());
-        self.seen.stemcells = Some(used.all(|one| mark.has(one)));
+        self.seen.stemcells = Some(used.all(|one| note.has(one)));
         self.running(&director, deployments)
     }
 

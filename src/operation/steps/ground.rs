@@ -10,7 +10,7 @@ use super::super::settings::{Choices, Origin, Settings};
 use super::super::stores::Stores;
 use super::super::{Context, check};
 use super::facts::Facts;
-use super::mark::Mark;
+use super::note::Note;
 pub(super) use super::reach::Reach;
 use crate::bosh;
 use crate::http::Wait;
@@ -185,16 +185,16 @@ impl<'a> Ground<'a> {
 
     /// That this director was restored from this backup and found isolated, or that the operator
     /// repairs in place: without one of them nothing more is changed through it.
-    pub(super) fn restored(&self, director: &bosh::Director) -> Result<Mark> {
-        let mark = Mark::read(director, self.backup_id(), &self.wait())?;
+    pub(super) fn restored(&self, director: &bosh::Director) -> Result<Note> {
+        let note = Note::read(director, self.backup_id(), &self.wait())?;
         ensure!(
-            mark.isolated() || self.choices.in_place,
+            note.isolated() || self.choices.in_place,
             "the director at {} does not say that it was restored from backup {} and passed the isolation guard; run `{}` first (or, to repair the foundation's own infrastructure, give in_place: true)",
             director.name(),
             self.backup_id(),
             self.command("references")
         );
-        Ok(mark)
+        Ok(note)
     }
 
     /// A restored database brings back tasks and locks of the time of the backup.

@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::ground::Ground;
 use super::isolation::Scanned;
-use super::mark::Mark;
+use super::note::Note;
 use crate::bosh::{Deployment, Director, Instance};
 use crate::http::Wait;
 use crate::report::restore::StepEnd;
@@ -25,8 +25,8 @@ pub(super) fn references(ground: &Ground<'_>) -> Result<StepEnd> {
         "the director knows no deployment: it was not restored yet; run `{}` first",
         ground.command("director")
     );
-    let mut mark = Mark::read(&director, ground.backup_id(), &wait)?;
-    if mark.isolated() && nothing_stale(ground, &director, &deployments)? {
+    let mut note = Note::read(&director, ground.backup_id(), &wait)?;
+    if note.isolated() && nothing_stale(ground, &director, &deployments)? {
         let mut said = vec![format!(
             "none of {} deployments refers to a VM or disk that is missing",
             deployments.len()
@@ -50,11 +50,11 @@ pub(super) fn references(ground: &Ground<'_>) -> Result<StepEnd> {
         ));
         scans.push(scanned);
     }
-    if mark.isolated() {
+    if note.isolated() {
         ground.info("the isolation guard was passed in an earlier run of this restore");
     } else {
         guard(&scans)?;
-        mark.pass(&director, &wait)?;
+        note.pass(&director, &wait)?;
         ground.info("isolation guard: passed; every VM and disk that is referred to is missing");
     }
     let mut cleared = 0;

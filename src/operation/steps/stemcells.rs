@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::ground::Ground;
-use super::mark::key;
+use super::note::key;
 use crate::bosh::{Stemcell, StemcellFile, stemcell_file};
 use crate::monitor::Monitor;
 use crate::report::restore::StepEnd;
@@ -15,7 +15,7 @@ use crate::report::restore::StepEnd;
 pub(super) fn stemcells(ground: &Ground<'_>) -> Result<StepEnd> {
     let wait = ground.wait();
     let director = ground.director()?;
-    let mut mark = ground.restored(&director)?;
+    let mut note = ground.restored(&director)?;
     let known = director.stemcells(&wait)?;
     let needed: Vec<&Stemcell> = known
         .iter()
@@ -28,7 +28,7 @@ pub(super) fn stemcells(ground: &Ground<'_>) -> Result<StepEnd> {
     let open: Vec<&Stemcell> = needed
         .iter()
         .copied()
-        .filter(|one| !mark.has(one))
+        .filter(|one| !note.has(one))
         .collect();
     if open.is_empty() {
         let said = vec![format!(
@@ -65,7 +65,7 @@ pub(super) fn stemcells(ground: &Ground<'_>) -> Result<StepEnd> {
             .iter()
             .find(|other| key(other) == key(one))
             .ok_or_else(|| anyhow!("the director does not list {} after its upload", key(one)))?;
-        mark.uploaded(there, &director, &wait)?;
+        note.uploaded(there, &director, &wait)?;
         said.push(format!(
             "{} is uploaded from {}",
             shown(one),

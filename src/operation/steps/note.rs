@@ -21,7 +21,7 @@ const NAME: &str = "restore";
 /// The note.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::operation) struct Mark {
+pub(in crate::operation) struct Note {
     /// The backup that was restored.
     backup: String,
     /// Whether its first scan found this director isolated from the original.
@@ -30,7 +30,7 @@ pub(in crate::operation) struct Mark {
     stemcells: BTreeMap<String, String>,
 }
 
-impl Mark {
+impl Note {
     /// The note that counts for this backup; an empty one where there is none.
     pub(in crate::operation) fn read(
         director: &Director,
@@ -43,7 +43,7 @@ impl Mark {
             .find(|config| config.kind == KIND && config.name == NAME);
         let noted = ours.and_then(|config| serde_json::from_str::<Self>(&config.content).ok());
         Ok(noted
-            .filter(|mark| mark.backup == backup)
+            .filter(|note| note.backup == backup)
             .unwrap_or_else(|| Self {
                 backup: backup.to_owned(),
                 ..Self::default()
