@@ -92,7 +92,11 @@ mod tests {
         assert!(said[1].contains("s0 alone"), "{said:?}");
         assert_eq!(of(a, &[a], 1).unwrap().len(), 2);
         assert_eq!(of(a, &[b, b], 2).unwrap().len(), 1);
-        assert!(of(a, &[b, none], 1).unwrap_err().contains("stores[1].location"));
+        assert!(
+            of(a, &[b, none], 1)
+                .unwrap_err()
+                .contains("stores[1].location")
+        );
         assert!(of(none, &[none, b], 1).unwrap_err().contains("location"));
     }
 }
