@@ -287,8 +287,16 @@ fn pairs(facts: &[(String, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     facts
         .iter()
-        .map(|(name, text)| format!("{:width$}  {text}\n", name.replace('_', " ")))
+        .map(|(name, text)| format!("{:width$}  {text}\n", spaced(name)))
         .collect()
+}
+
+/// A fact's name in words; what names a component stays as it is.
+fn spaced(name: &str) -> String {
+    match name.contains(' ') {
+        true => name.to_owned(),
+        false => name.replace('_', " "),
+    }
 }
 
 /// To which edge a column keeps.

@@ -106,6 +106,37 @@ fn a_request_that_is_none_is_refused() {
 }
 
 #[test]
+fn copies_in_the_foundations_own_place_are_warned_of() {
+    let place = |place: &str| json!([{"name": "nas", "path": "/nowhere", "location": place}]);
+    let near = with(
+        source("stores", place("dc1")),
+        "/source/location",
+        json!("dc1"),
+    );
+    let log = run("out", &near).log();
+    assert!(
+        log.contains("in no place other than the foundation's (dc1)"),
+        "{log}"
+    );
+    assert!(log.contains("met by nas alone"), "{log}");
+    let far = with(
+        source("stores", place("dc2")),
+        "/source/location",
+        json!("dc1"),
+    );
+    let log = run("out", &far).log();
+    assert!(log.contains("in one place other than"), "{log}");
+    assert!(!log.contains("met by nas alone"), "{log}");
+    assert_all(
+        "out",
+        vec![(
+            source("stores", place("dc2")),
+            "source.location: is missing or empty; stores[0].location means nothing without the foundation's own",
+        )],
+    );
+}
+
+#[test]
 fn a_script_without_its_directory_is_refused() {
     for name in ["in", "out"] {
         let run = process::script(name, None, put().to_string().as_bytes());
