@@ -29,7 +29,7 @@ pub(super) fn warnings(model: &Model, min_copies: usize) -> Result<Vec<String>, 
     for (at, store) in stores.iter().enumerate() {
         let Some(Text(place)) = &store.location else {
             return Err(Fault::missing(
-                &format!("stores[{at}].location"),
+                format!("stores[{at}].location"),
                 "; with `location`, every store says where it is",
             ));
         };

@@ -17,6 +17,7 @@ use super::settings::{Component, Settings};
 use super::stores::Stores;
 use super::{Context, describe, discovery};
 use crate::bbr;
+use crate::bosh;
 use crate::foundation::{Aim, Foundation};
 use crate::repo;
 use crate::repo::catalogue::Believed;
@@ -68,8 +69,19 @@ pub fn backup(
         components,
         deployments,
     )?;
-    guards.before(components)?;
+    // What is wrong with the Director itself, those who reach the instances through it say
+    // better; their success does not make up for a guard that got no answer.
+    let unanswered = match guards.before(components) {
+        Err(error) if error.is::<bosh::Error>() => Some(error),
+        Err(error) => return Err(unbegun(vec![error]).into()),
+        Ok(()) => None,
+    };
     let live = parts::open_all(context, &foundation, plans, &mark(context, settings)?)?;
+    if let Some(error) = unanswered {
+        let mut causes = vec![error];
+        causes.extend(parts::close_all(live));
+        return Err(unbegun(causes).into());
+    }
     let (summary, problems) = take_all(context, settings, &foundation, live, &mut guards, &to)?;
     let mut backup = match commit(context, settings, &stores, &to, summary) {
         Ok(backup) => backup,
@@ -90,6 +102,16 @@ pub fn backup(
         mend: Some(mend(components, bbr::Direction::Backup)),
     }
     .into())
+}
+
+/// Nothing was begun on the foundation.
+fn unbegun(causes: Vec<Error>) -> Failure {
+    Failure {
+        causes,
+        state: "nothing was locked and nothing was stored".into(),
+        may_be_locked: Vec::new(),
+        mend: None,
+    }
 }
 
 /// All is drained, but the commit failed.
