@@ -179,7 +179,8 @@ fn the_director_must_be_idle() {
 
 #[test]
 fn a_task_that_starts_meanwhile_marks_the_backup() {
-    let scene = foundation(&json!({}));
+    // Time enough to begin a task before the last unlock, on a busy machine too.
+    let scene = foundation(&json!({"tas": {"unlock_seconds": 6}}));
     let cf = guid(&scene, "cf");
     let child = scene.start_put(&json!({"backup": ["tas"]}));
     scene
