@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import tarfile
 
 from running import Running
@@ -13,6 +14,8 @@ BIT_GENERIC, BIT_LOCK, BIT_UNLOCK, BIT_CLEANUP = 1, 4, 8, 16
 
 
 class Bbr:
+    second = 0
+
     def __init__(self, program, work, running, deployment="dep"):
         self.program, self.work, self.running, self.name = program, work, running, deployment
 
@@ -29,8 +32,11 @@ class Bbr:
                          "--private-key-path", host["private_key_file"], *arguments, env=env)
 
     def _run(self, *arguments, env):
+        while int(time.time()) == self.second:  # bbr names its directory by the second
+            time.sleep(0.05)
         done = subprocess.run([self.program, *arguments], cwd=self.work, capture_output=True, text=True, check=False,
                               timeout=180, env={**os.environ, **(env or {})})
+        self.second = int(time.time())
         self.output, self.errors = done.stdout, done.stderr
         return done.returncode
 
