@@ -329,6 +329,21 @@ impl Run {
         Errors::check(errors)
     }
 
+    /// One line for people: instances, artifacts, jobs.
+    pub fn summary(&self) -> String {
+        let artifacts = self.artifacts();
+        let jobs: BTreeSet<_> = artifacts
+            .iter()
+            .map(|artifact| self.target.job(artifact.job).name.as_str())
+            .collect();
+        format!(
+            "{} instances, {} artifacts, jobs {}",
+            self.target.instances.len(),
+            artifacts.len(),
+            jobs.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    }
+
     /// `group/id` of the instances on which a job may still be locked.
     pub fn locked_instances(&self) -> Vec<String> {
         self.maybe_locked()

@@ -1,10 +1,12 @@
 //! What backups there are: `check`, `show`, `list`.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde::Deserialize;
 
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::stores::{Stores, a_day_before, backup_id};
 use super::{Context, describe};
 use crate::repo;
@@ -101,6 +103,50 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The backup that a restore asks for; the log says who vouches for it.
+pub(super) fn chosen(
+    context: &Context,
+    settings: &Settings,
+    stores: &Stores,
+    origin: &settings::Origin,
+) -> Result<Believed> {
+    let id = match origin {
+        settings::Origin::Backup(id) => id.clone(),
+        settings::Origin::File(path) => named_by(path, &settings.repository.foundation)?,
+        settings::Origin::Latest => check(context, settings, None)?
+            .pop()
+            .context("there is no backup yet")?,
+        settings::Origin::Directory(_) => {
+            bail!("from: this step needs a backup in the stores, not a directory")
+        }
+    };
+    let believed = find(stores, &id)?;
+    tell_origin(context, &believed, &id);
+    Ok(believed)
+}
+
+/// The part of a `backup.json` that counts here.
+#[derive(Debug, Deserialize)]
+struct BackupFile {
+    id: String,
+    foundation: String,
+}
+
+fn named_by(path: &Path, foundation: &str) -> Result<String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("id_file: {shown} cannot be read; give the backup.json that a get wrote")
+    })?;
+    let file: BackupFile = serde_json::from_str(&text).map_err(|_may_quote| {
+        anyhow!("id_file: {shown} is not a backup.json as a get writes it")
+    })?;
+    ensure!(
+        file.foundation == foundation,
+        "id_file: {shown} names a backup of another foundation"
+    );
+    Ok(file.id)
 }
 
 /// Says who vouches for a backup that is about to be read.

@@ -82,18 +82,7 @@ pub(super) struct Taken {
 impl Live {
     /// One line for people: instances, jobs, artifacts.
     pub(super) fn summary(&self) -> String {
-        let target = self.run.target();
-        let artifacts = self.run.artifacts();
-        let jobs: std::collections::BTreeSet<_> = artifacts
-            .iter()
-            .map(|artifact| target.job(artifact.job).name.as_str())
-            .collect();
-        format!(
-            "{} instances, {} artifacts, jobs {}",
-            target.instances.len(),
-            artifacts.len(),
-            jobs.into_iter().collect::<Vec<_>>().join(", ")
-        )
+        self.run.summary()
     }
 
     /// The deployment that it is; `None` for the director.

@@ -120,18 +120,7 @@ impl Live {
 
     /// One line for people: instances, artifacts, jobs.
     pub(super) fn summary(&self) -> String {
-        let target = self.run.target();
-        let artifacts = self.run.artifacts();
-        let jobs: std::collections::BTreeSet<_> = artifacts
-            .iter()
-            .map(|artifact| target.job(artifact.job).name.as_str())
-            .collect();
-        format!(
-            "{} instances, {} artifacts, jobs {}",
-            target.instances.len(),
-            artifacts.len(),
-            jobs.into_iter().collect::<Vec<_>>().join(", ")
-        )
+        self.run.summary()
     }
 
     /// Restores the component. Whatever happens, what was locked is unlocked, or said to be

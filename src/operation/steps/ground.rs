@@ -3,12 +3,13 @@
 use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::super::catalogue::find;
+use super::super::Context;
+use super::super::catalogue::chosen;
+use super::super::fetch::identity_of;
 use super::super::settings::{Choices, Origin, Settings};
 use super::super::stores::Stores;
-use super::super::{Context, check};
 use super::facts::Facts;
 use super::note::Note;
 pub(super) use super::reach::Reach;
@@ -21,7 +22,6 @@ use crate::repo::catalogue::Believed;
 use crate::repo::format::{ArtifactRecord, ComponentRecord};
 use crate::repo::index::Root;
 use crate::repo::reader::Reader;
-use crate::repo::seal::Identity;
 use crate::report::restore::StepEnd;
 
 /// The component that holds the installation and its record.
@@ -51,18 +51,8 @@ impl<'a> Ground<'a> {
         origin: &Origin,
         choices: &'a Choices,
     ) -> Result<Self> {
-        let id = match origin {
-            Origin::Backup(id) => id.clone(),
-            Origin::Latest => check(context, settings, None)?
-                .pop()
-                .context("there is no backup yet")?,
-            Origin::File(path) => id_in(path)?,
-            Origin::Directory(_) => {
-                bail!("from: this step needs a backup in the stores, not a directory")
-            }
-        };
         let stores = Stores::open(context, settings)?;
-        let believed = find(&stores, &id)?;
+        let believed = chosen(context, settings, &stores, origin)?;
         Ok(Self {
             context,
             settings,
@@ -120,11 +110,7 @@ impl<'a> Ground<'a> {
         if let Some(reader) = self.reader.get() {
             return Ok(reader);
         }
-        let secret = self.settings.repository.recovery_identity.as_ref().ok_or_else(|| {
-            anyhow!("recovery_identity is missing: what is in a backup can be read with a recovery identity alone")
-        })?;
-        let identity =
-            Identity::parse(secret).map_err(|problem| anyhow!("recovery_identity {problem}"))?;
+        let identity = identity_of(self.settings)?;
         let manifest = &self.believed.signed.manifest;
         let fetcher = self.stores.fetcher();
         let keys = fetcher.keys(manifest, &identity)?;
@@ -207,18 +193,6 @@ impl<'a> Ground<'a> {
         }
         Ok(())
     }
-}
-
-/// The id in a `backup.json`.
-fn id_in(path: &std::path::Path) -> Result<String> {
-    let shown = path.display();
-    let text = std::fs::read(path).with_context(|| format!("id_file: {shown} cannot be read"))?;
-    let value: serde_json::Value = serde_json::from_slice(&text)
-        .with_context(|| format!("id_file: {shown} is not a backup.json"))?;
-    let id = value["id"]
-        .as_str()
-        .ok_or_else(|| anyhow!("id_file: {shown} names no backup"))?;
-    Ok(id.to_owned())
 }
 
 /// Reads, and shows how far.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Origin, Target, stemcell, tas};
+use crate::support::process;
 
 #[test]
 fn an_import_is_refused_unless_everything_fits() {
@@ -26,6 +27,30 @@ fn an_import_is_refused_unless_everything_fits() {
     );
     let sealed = json!({"recovery_identity": null});
     target.refuses(step, &sealed, &["recovery_identity"]);
+    // Who vouches for the backup is said, and a backup.json of elsewhere is no choice.
+    let nobody = target.step_with(
+        step,
+        &json!({"trusted_workers": null, "ops_manager": {"decryption_passphrase": null}}),
+    );
+    assert!(nobody.fails(1).log().contains("origin not verified"));
+    let elsewhere = target.mirror.join("backup.json");
+    std::fs::write(
+        &elsewhere,
+        json!({"id": origin.id, "foundation": "prod-west"}).to_string(),
+    )
+    .unwrap();
+    let mut config = target.config.clone();
+    config["id_file"] = json!(elsewhere);
+    let ended = process::finish(process::start(
+        origin.scene.lifeboat(&["restore", step], &config),
+        "",
+    ));
+    let line = ended.fails(1).last_line();
+    assert!(
+        line.contains("names a backup of another foundation"),
+        "{line}"
+    );
+    std::fs::remove_file(elsewhere).unwrap();
     assert_eq!(target.state()["state"], "fresh");
     // The other version, accepted, but the passphrase of another foundation.
     let wrong = json!({
