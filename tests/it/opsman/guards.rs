@@ -178,6 +178,25 @@ fn the_director_must_be_idle() {
 }
 
 #[test]
+fn a_director_that_does_not_tell_its_tasks_locks_nothing() {
+    let scene = foundation(&json!({}));
+    scene.foundation.ask(
+        json!({"do": "fault", "service": "director", "action": "status", "status": 403,
+        "body": "no", "path": "/tasks([?]|$)"}),
+    );
+    let said = scene.put(&json!({"backup": ["tas"]})).fails(1).last_line();
+    assert!(
+        said.contains("refused the tasks under way with status 403"),
+        "{said}"
+    );
+    assert!(
+        said.contains("State: nothing was locked and nothing was stored"),
+        "{said}"
+    );
+    scene.foundation.assert_clean();
+}
+
+#[test]
 fn a_task_that_starts_meanwhile_marks_the_backup() {
     // Time enough to begin a task before the last unlock, on a busy machine too.
     let scene = foundation(&json!({"tas": {"unlock_seconds": 6}}));
