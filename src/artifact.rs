@@ -3,6 +3,7 @@
 //! Knows tar, entries and digests; not where bytes come from or go. Governed by the
 //! section *Index* of `docs/format.md`.
 
+pub mod base;
 pub mod copy;
 pub mod name;
 pub mod sums;
