@@ -58,6 +58,9 @@ impl Store for Counting {
         self.listed.fetch_add(found.len(), Ordering::SeqCst);
         Ok(found)
     }
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.inner.folders(prefix).await
+    }
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         self.inner.delete(name).await
     }
