@@ -20,6 +20,7 @@ mod lines;
 pub mod objects;
 pub mod pipeline;
 pub mod reader;
+pub mod recipients;
 pub mod recovery;
 pub mod run;
 pub mod seal;

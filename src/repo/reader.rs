@@ -3,6 +3,7 @@
 //! Everything is checked before it is used: each object against its name, each chunk and
 //! file against its digest. Chunks are fetched and opened ahead, a bounded number at once.
 
+mod keys;
 mod listing;
 
 use std::collections::VecDeque;
@@ -16,12 +17,12 @@ use super::bridge::Bridge;
 use super::chain::ChainKeys;
 use super::chunks::Chunks;
 use super::format::{
-    ArtifactRecord, ComponentRecord, FileLine, KEYS_LIMIT, Manifest, OtherLine, PAGE_LIMIT,
-    PageRecord, ROOT_LIMIT, RootHead, SEAL_OVERHEAD,
+    ArtifactRecord, ComponentRecord, FileLine, OtherLine, PAGE_LIMIT, PageRecord, ROOT_LIMIT,
+    RootHead, SEAL_OVERHEAD,
 };
 use super::id::{ChainId, Foundation};
 use super::index::{FilePage, Root, head_bytes, parse_others};
-use super::seal::{Identity, Opener};
+use super::seal::Opener;
 use crate::artifact::name::shown;
 use crate::artifact::tar::{Entry, EntryKind, padding, parse_head};
 use crate::artifact::{Digest, Form};
@@ -102,49 +103,6 @@ impl Fetcher {
             ));
         }
         Ok(root)
-    }
-
-    /// Opens the chain of a backup: its `recovery.age` out of the manifest, or one of the
-    /// chain's files.
-    ///
-    /// # Errors
-    /// When the identity opens none of them.
-    pub fn keys(&self, manifest: &Manifest, identity: &Identity) -> Result<ChainKeys, Error> {
-        let chain = &manifest.chain;
-        let from_manifest = ChainKeys::open(
-            &self.foundation,
-            chain,
-            manifest.recovery_age.as_bytes(),
-            identity,
-        );
-        let problem = match from_manifest {
-            Ok(keys) => return Ok(keys),
-            Err(problem) => problem,
-        };
-        for number in 1..100 {
-            let file = if number == 1 {
-                "recovery.age".into()
-            } else {
-                format!("recovery-{number}.age")
-            };
-            let object = self.foundation.chain_file(&chain.id, &file);
-            let open = |sealed: &[u8]| ChainKeys::open(&self.foundation, chain, sealed, identity);
-            let fetched = self.bridge.wait(self.copies.get_first(
-                &object,
-                KEYS_LIMIT,
-                |sealed: &bytes::Bytes| open(sealed).map(drop),
-            ))?;
-            match fetched.as_deref().map(open) {
-                Ok(Ok(keys)) => return Ok(keys),
-                // The first may be lost while later ones are there.
-                Err(error) if error.kind == Kind::NotFound && number > 1 => break,
-                Ok(Err(_)) | Err(_) => {}
-            }
-        }
-        Err(Error::Key(format!(
-            "the recovery identity does not open chain {} of backup {}: recovery.age {problem}; use the identity of one of its recipients",
-            chain.id, manifest.id
-        )))
     }
 }
 
