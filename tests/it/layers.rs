@@ -98,13 +98,14 @@ const LONG: [(&str, usize, &str); 3] = [
 ];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 7] = [
+const BREACHES: [(&str, &str, &str); 8] = [
     ("repo/reader.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",
         "anyhow",
         "EntrySink mixes the reader's errors and the writer's; give it one type",
     ),
+    ("artifact/base.rs", "anyhow", "as artifact.rs"),
     ("bbr/drain.rs", "anyhow", "as artifact.rs"),
     ("bbr/error.rs", "anyhow", "as artifact.rs"),
     ("bbr/upload.rs", "anyhow", "as artifact.rs"),
