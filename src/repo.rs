@@ -17,6 +17,7 @@ pub mod id;
 pub mod index;
 mod json;
 mod lines;
+pub mod objects;
 pub mod pipeline;
 pub mod reader;
 pub mod recovery;
@@ -40,4 +41,7 @@ pub struct Settings {
     pub signers: sign::Signers,
     /// A chain older than this is not continued.
     pub new_chain_every: std::time::Duration,
+    /// How old what no manifest names must be before prune sweeps it; a run longer than half of it
+    /// does not commit, so that nothing it took over can have been swept.
+    pub grace: std::time::Duration,
 }
