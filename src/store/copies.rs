@@ -10,7 +10,8 @@ mod read;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
@@ -44,6 +45,8 @@ pub struct Copies {
     min_copies: usize,
     monitor: Arc<dyn Monitor>,
     faults: Mutex<Vec<Error>>,
+    /// Until when the chain written to takes backups.
+    chain_end: OnceLock<SystemTime>,
 }
 
 struct Place {
@@ -128,6 +131,7 @@ impl Copies {
             min_copies,
             monitor,
             faults: Mutex::default(),
+            chain_end: OnceLock::new(),
         })
     }
 
@@ -241,6 +245,26 @@ impl Copies {
             .collect()
     }
 
+    /// From here on [`Copies::put_kept`] and [`Copies::commit`] lock what they put, where a store
+    /// is told to lock, until its days after this time. Set once in a run.
+    pub fn lock_from(&self, chain_end: SystemTime) {
+        self.chain_end.get_or_init(|| chain_end);
+    }
+
+    /// [`Copies::put_all`] of an object of the chain, which is locked where a store locks.
+    ///
+    /// # Errors
+    /// As [`Copies::put_all`].
+    pub async fn put_kept(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+    ) -> Result<(), Error> {
+        self.put_each(name, bytes, mode, self.chain_end.get().copied())
+            .await
+    }
+
     /// Stores an object in every store that is not given up, side by side, and waits for all
     /// of them. A store that fails is given up.
     ///
@@ -254,11 +278,21 @@ impl Copies {
         bytes: Bytes,
         mode: WriteMode,
     ) -> Result<(), Error> {
+        self.put_each(name, bytes, mode, None).await
+    }
+
+    async fn put_each(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        chain_end: Option<SystemTime>,
+    ) -> Result<(), Error> {
         let mut uploads = JoinSet::new();
         for place in &self.places {
             let (place, name, bytes) = (Arc::clone(place), name.clone(), bytes.clone());
             uploads.spawn(async move {
-                let result = place.put(&name, bytes, mode).await;
+                let result = place.put(&name, bytes, mode, chain_end).await;
                 (place, result)
             });
         }
@@ -303,11 +337,9 @@ impl Copies {
             if *place.standing.borrow() != Standing::Whole {
                 continue;
             }
-            match place
-                .store
-                .put(name, bytes.clone(), WriteMode::CreateNew)
-                .await
-            {
+            let chain_end = self.chain_end.get().copied();
+            let put = place.put_now(name, bytes.clone(), WriteMode::CreateNew, chain_end);
+            match put.await {
                 Ok(()) => written.push(place.store.name().to_owned()),
                 Err(error) => self.give_up(place.store.name(), &error.message),
             }
@@ -359,18 +391,38 @@ impl Place {
     }
 
     /// `Ok` as well when the store is or becomes given up: that is already said.
-    async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
+    async fn put(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        chain_end: Option<SystemTime>,
+    ) -> Result<(), Error> {
         let mut standing = self.standing.subscribe();
         let given_up = standing.wait_for(|standing| matches!(standing, Standing::GivenUp(_)));
         let put = async {
             // The semaphore is never closed.
             let _turn = self.uploads.acquire().await;
-            self.store.put(name, bytes, mode).await
+            self.put_now(name, bytes, mode, chain_end).await
         };
         tokio::select! {
             biased;
             _ = given_up => Ok(()),
             result = put => result,
+        }
+    }
+
+    /// A chain that a run writes to takes backups still: its lock is never over.
+    async fn put_now(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        chain_end: Option<SystemTime>,
+    ) -> Result<(), Error> {
+        match (chain_end, self.store.locks_for()) {
+            (Some(end), Some(time)) => self.store.put_locked(name, bytes, mode, end + time).await,
+            _ => self.store.put(name, bytes, mode).await,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod client;
 mod errors;
 mod folders;
+mod lock;
 mod upload;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use super::patience::Patience;
 use super::{Error, Kind, Listed, ObjectName, Store, WriteMode, is_segment, whole_seconds};
 use crate::secret::Secret;
 use errors::{Action, Translator};
+pub use lock::{S3Lock, S3LockMode};
 use upload::Upload;
 
 /// Before AWS says otherwise.
@@ -64,6 +66,8 @@ pub struct S3Settings {
     pub sse_kms_key_id: Option<String>,
     /// Such as `STANDARD_IA`. Reading must be possible at once.
     pub storage_class: Option<String>,
+    /// How objects of a chain are locked.
+    pub object_lock: Option<S3Lock>,
     /// When to give up one attempt.
     pub timeouts: S3Timeouts,
     /// No attempt waits longer for an answer.
@@ -89,6 +93,7 @@ impl S3Settings {
             server_side_encryption: None,
             sse_kms_key_id: None,
             storage_class: None,
+            object_lock: None,
             timeouts: S3Timeouts::default(),
             patience: Patience::default(),
         }
@@ -179,6 +184,7 @@ pub struct S3 {
     encryption: Option<ServerSideEncryption>,
     kms_key: Option<String>,
     storage_class: Option<StorageClass>,
+    object_lock: Option<S3Lock>,
     /// The server has said that it knows no `If-None-Match` on a PUT.
     unconditional: AtomicBool,
     translator: Translator,
@@ -209,6 +215,7 @@ impl S3 {
             encryption: settings.server_side_encryption.as_deref().map(Into::into),
             kms_key: settings.sse_kms_key_id,
             storage_class: settings.storage_class.as_deref().map(Into::into),
+            object_lock: settings.object_lock,
             unconditional: AtomicBool::new(false),
             translator,
         })
@@ -248,7 +255,13 @@ impl S3 {
         }
     }
 
-    async fn put_once(&self, name: &ObjectName, bytes: Bytes, only_new: bool) -> Result<(), Error> {
+    async fn put_once(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        only_new: bool,
+        until: Option<SystemTime>,
+    ) -> Result<(), Error> {
         let (upload, timeouts) = (Upload::new(bytes.clone()), self.timeouts());
         let request = self
             .client
@@ -259,6 +272,8 @@ impl S3 {
             .set_server_side_encryption(self.encryption.clone())
             .set_ssekms_key_id(self.kms_key.clone())
             .set_storage_class(self.storage_class.clone())
+            .set_object_lock_mode(self.lock_mode(until))
+            .set_object_lock_retain_until_date(until.map(DateTime::from))
             .set_if_none_match(only_new.then(|| "*".to_owned()));
         let request = match &self.checksum {
             S3Checksum::ContentMd5 => request.content_md5(STANDARD.encode(Md5::digest(&bytes))),
@@ -279,6 +294,37 @@ impl S3 {
     }
 }
 
+impl S3 {
+    async fn put_until(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        until: Option<SystemTime>,
+    ) -> Result<(), Error> {
+        if mode == WriteMode::Overwrite {
+            return self.put_once(name, bytes, false, until).await;
+        }
+        // Some servers ignore the condition, so look as well. Who may not look relies on it.
+        match self.head(name).await {
+            Ok(Some(_)) => {
+                return Err(self.error(Kind::AlreadyExists, name.as_str(), "exists already"));
+            }
+            Ok(None) => {}
+            Err(error) if error.kind == Kind::Denied => {}
+            Err(error) => return Err(error),
+        }
+        let conditional = !self.unconditional.load(Ordering::Relaxed);
+        match self.put_once(name, bytes.clone(), conditional, until).await {
+            Err(error) if conditional && errors::says_not_implemented(&error) => {
+                self.unconditional.store(true, Ordering::Relaxed);
+                self.put_once(name, bytes, false, until).await
+            }
+            other => other,
+        }
+    }
+}
+
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3({}, {}/{})", self.name, self.bucket, self.prefix)
@@ -292,26 +338,22 @@ impl Store for S3 {
     }
 
     async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
-        if mode == WriteMode::Overwrite {
-            return self.put_once(name, bytes, false).await;
-        }
-        // Some servers ignore the condition, so look as well. Who may not look relies on it.
-        match self.head(name).await {
-            Ok(Some(_)) => {
-                return Err(self.error(Kind::AlreadyExists, name.as_str(), "exists already"));
-            }
-            Ok(None) => {}
-            Err(error) if error.kind == Kind::Denied => {}
-            Err(error) => return Err(error),
-        }
-        let conditional = !self.unconditional.load(Ordering::Relaxed);
-        match self.put_once(name, bytes.clone(), conditional).await {
-            Err(error) if conditional && errors::says_not_implemented(&error) => {
-                self.unconditional.store(true, Ordering::Relaxed);
-                self.put_once(name, bytes, false).await
-            }
-            other => other,
-        }
+        self.put_until(name, bytes, mode, None).await
+    }
+
+    fn locks_for(&self) -> Option<Duration> {
+        self.object_lock.map(|lock| lock.time)
+    }
+
+    async fn put_locked(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        until: SystemTime,
+    ) -> Result<(), Error> {
+        let until = self.object_lock.map(|_| until);
+        self.put_until(name, bytes, mode, until).await
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {
