@@ -17,6 +17,7 @@ pub mod id;
 pub mod index;
 mod json;
 mod lines;
+pub mod objects;
 pub mod pipeline;
 pub mod reader;
 pub mod recovery;

@@ -64,6 +64,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// When the store does not answer or denies it.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Error>;
 
+    /// The first segments behind `prefix`, which ends with a `/` or is empty, of all names
+    /// that have at least one more: what are directories to people. In byte order, asked of the
+    /// store, so that it costs what there is on this level and not what lies below. One of them
+    /// may be empty.
+    ///
+    /// # Errors
+    /// When the store does not answer or denies it.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error>;
+
     /// Removes an object; none there is success.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub(crate) async fn all(store: Arc<dyn Store>, scope: &str, now: SystemTime) {
     a_listing_is_in_byte_order(&*store, &at("list")).await;
     a_listing_begins_after_a_name(&*store, &at("after")).await;
     a_prefix_is_text_and_not_a_directory(&*store, &at("prefix")).await;
+    folders_are_one_level(&*store, &at("folders")).await;
     head_tells_size_and_time(&*store, &at("head"), now).await;
     delete_can_be_repeated(&*store, &at("delete")).await;
     one_of_many_creators_wins(store, &at("race"), 8).await;
@@ -168,6 +169,27 @@ async fn a_prefix_is_text_and_not_a_directory(store: &dyn Store, scope: &str) {
     ] {
         let found = names(store, &format!("{scope}/{prefix}"), None).await;
         assert_eq!(found.len(), wanted, "{prefix}: {found:?}");
+    }
+}
+
+async fn folders_are_one_level(store: &dyn Store, scope: &str) {
+    for part in [
+        "chains/b/x",
+        "chains/b/y",
+        "chains/a/data/ab/1",
+        "chains/c",
+        "d/x",
+    ] {
+        write(store, &format!("{scope}/{part}"), "x").await;
+    }
+    for (prefix, wanted) in [
+        ("/chains/", vec!["a", "b"]),
+        ("/", vec!["chains", "d"]),
+        ("/chains/b/", vec![]),
+        ("/chains/none/", vec![]),
+    ] {
+        let found = store.folders(&format!("{scope}{prefix}")).await.unwrap();
+        assert_eq!(found, wanted, "{prefix}");
     }
 }
 

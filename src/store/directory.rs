@@ -143,6 +143,12 @@ impl Store for Directory {
         .await
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let wanted = prefix.to_owned();
+        self.blocking(prefix, LIST_TIMEOUT, move |files| files.folders(&wanted))
+            .await
+    }
+
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let object = name.clone();
         self.blocking(name.as_str(), OBJECT_TIMEOUT, move |files| {

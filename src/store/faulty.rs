@@ -123,6 +123,12 @@ impl Store for Faulty {
         self.after(fault, prefix, found)
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let fault = self.before(prefix).await?;
+        let found = self.inner.folders(prefix).await?;
+        self.after(fault, prefix, found)
+    }
+
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let fault = self.before(name.as_str()).await?;
         self.inner.delete(name).await?;

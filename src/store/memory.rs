@@ -107,6 +107,18 @@ impl Store for Memory {
             .collect())
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let mut found: Vec<String> = self
+            .objects()
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .filter_map(|(name, _)| Some(name[prefix.len()..].split_once('/')?.0.to_owned()))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         self.objects().remove(name.as_str());
         Ok(())

@@ -234,6 +234,13 @@ impl Store for Retry {
             .0
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let folders = || self.store.folders(prefix);
+        self.until_answered(prefix, self.settings.listing, folders)
+            .await
+            .0
+    }
+
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let delete = || self.store.delete(name);
         self.until_answered(name.as_str(), self.settings.attempt, delete)

@@ -6,6 +6,7 @@
 
 mod client;
 mod errors;
+mod folders;
 mod upload;
 
 use std::fmt;
@@ -399,6 +400,10 @@ impl Store for S3 {
             found.sort_by(|one, other| one.name.cmp(&other.name));
         }
         Ok(found)
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.common_prefixes(prefix).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

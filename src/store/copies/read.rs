@@ -149,6 +149,26 @@ impl Copies {
         .await
     }
 
+    /// What each store lists, side by side, in the configured order.
+    pub async fn list_each(&self, prefix: &str) -> Vec<(String, Result<Vec<Listed>, Error>)> {
+        let wanted = prefix.to_owned();
+        self.each(prefix, move |store| {
+            let prefix = wanted.clone();
+            async move { store.list(&prefix, None).await }
+        })
+        .await
+    }
+
+    /// What [`Store::folders`] gives for each store, side by side, in the configured order.
+    pub async fn folders_each(&self, prefix: &str) -> Vec<(String, Result<Vec<String>, Error>)> {
+        let wanted = prefix.to_owned();
+        self.each(prefix, move |store| {
+            let prefix = wanted.clone();
+            async move { store.folders(&prefix).await }
+        })
+        .await
+    }
+
     /// The union of all stores' listings, as [`Store::list`] gives them.
     ///
     /// # Errors

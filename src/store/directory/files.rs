@@ -196,6 +196,36 @@ impl Files {
         Ok(found)
     }
 
+    pub(super) fn folders(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let root = self.root(prefix)?;
+        let failed = |errno| self.failed(prefix, "list", errno);
+        let path = prefix.trim_end_matches('/');
+        if !path.is_empty() && !path.split('/').all(is_segment) {
+            return Ok(Vec::new());
+        }
+        let directory = match open_directory(&root, path, false) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Some(segment) = entry.file_name().to_str().ok().filter(|s| is_segment(s)) else {
+                continue;
+            };
+            let is_directory = match entry.file_type() {
+                FileType::Unknown => open_directory(&directory, segment, false).is_ok(),
+                kind => kind == FileType::Directory,
+            };
+            if is_directory {
+                found.push(segment.to_owned());
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     pub(super) fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let root = self.root(name.as_str())?;
         let removed = open_parent(&root, name.as_str(), false).and_then(|(parent, last)| {
