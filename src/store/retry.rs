@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::outage::Outage;
 use super::patience::Patience;
-use super::{Error, Kind, Listed, ObjectName, Store, WriteMode};
+use super::{Error, Kind, Listed, ObjectName, Store, Version, WriteMode};
 use crate::clock::spoken;
 use crate::monitor::Monitor;
 use crate::shutdown::{LOOK, Shutdown};
@@ -244,6 +244,25 @@ impl Store for Retry {
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let delete = || self.store.delete(name);
         self.until_answered(name.as_str(), self.settings.attempt, delete)
+            .await
+            .0
+    }
+
+    async fn versions(&self, name: &ObjectName) -> Result<Vec<Version>, Error> {
+        let versions = || self.store.versions(name);
+        self.until_answered(name.as_str(), self.settings.attempt, versions)
+            .await
+            .0
+    }
+
+    async fn get_version(
+        &self,
+        name: &ObjectName,
+        version: &Version,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        let get = || self.store.get_version(name, version, limit);
+        self.until_answered(name.as_str(), self.settings.attempt, get)
             .await
             .0
     }

@@ -7,6 +7,7 @@ mod conformance;
 mod mounts;
 mod server;
 mod trouble;
+mod versions;
 
 use std::sync::Arc;
 
