@@ -17,6 +17,7 @@ mod model;
 mod ops_manager;
 mod place;
 mod repository;
+mod retention;
 mod unknown;
 
 pub use action::{Action, Door};

@@ -12,6 +12,7 @@ pub mod chain;
 pub mod chunker;
 mod chunks;
 pub mod error;
+mod fetcher;
 pub mod format;
 pub mod id;
 pub mod index;
@@ -41,4 +42,7 @@ pub struct Settings {
     pub signers: sign::Signers,
     /// A chain older than this is not continued.
     pub new_chain_every: std::time::Duration,
+    /// How old what no manifest names must be before prune sweeps it; a run longer than half of it
+    /// does not commit, so that nothing it took over can have been swept.
+    pub grace: std::time::Duration,
 }

@@ -19,6 +19,7 @@ pub(crate) struct Model {
     pub(crate) recipients: Option<Names>,
     pub(crate) trusted_workers: Option<Names>,
     pub(crate) new_chain_every: Option<Span>,
+    pub(crate) grace: Option<Span>,
     pub(crate) worker_identity: Option<Hidden>,
     pub(crate) recovery_identity: Option<Hidden>,
     pub(crate) ops_manager: Option<OpsManagerModel>,

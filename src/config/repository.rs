@@ -74,6 +74,7 @@ pub(super) fn of(
         worker_identity,
         recovery_identity,
         new_chain_every: new_chain_every(model)?,
+        grace: super::retention::grace(model)?,
         store_timeout: store_timeout(model)?,
     })
 }

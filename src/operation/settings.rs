@@ -44,6 +44,9 @@ pub struct Repository {
     pub recovery_identity: Option<Secret>,
     /// A chain older than this is not continued.
     pub new_chain_every: Duration,
+    /// How old what no manifest names must be before it is swept; a backup that runs for more
+    /// than half of it does not commit.
+    pub grace: Duration,
     /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
     /// a look waits no longer than 20 s.
     pub store_timeout: Duration,

@@ -120,6 +120,7 @@ impl Stores {
             worker: worker(settings)?,
             signers: self.signers.clone(),
             new_chain_every: repository.new_chain_every,
+            grace: repository.grace,
         })
     }
 

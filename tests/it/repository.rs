@@ -57,6 +57,7 @@ impl World {
             worker: worker.cloned(),
             signers: Signers::default().and(worker),
             new_chain_every: Duration::from_secs(30 * 86_400),
+            grace: Duration::from_secs(7 * 86_400),
         }
     }
 

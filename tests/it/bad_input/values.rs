@@ -27,6 +27,10 @@ fn values_are_checked_at_the_edge() {
                 "source.new_chain_every: must be between 1h and 366d",
             ),
             (
+                source("grace", json!("47h")),
+                "source.grace: must be between 48h and 366d",
+            ),
+            (
                 source("limits", json!({"parallel": 0})),
                 "source.limits.parallel: must be between 1 and 100",
             ),
