@@ -8,27 +8,27 @@ mod client;
 mod errors;
 mod folders;
 mod lock;
+mod read;
 mod upload;
+mod write;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
-use md5::{Digest, Md5};
 
 use super::patience::Patience;
-use super::{Error, Kind, Listed, ObjectName, Store, WriteMode, is_segment, whole_seconds};
+use super::{
+    Error, Kind, Listed, ObjectName, Store, Version, WriteMode, is_segment, whole_seconds,
+};
 use crate::secret::Secret;
 use errors::{Action, Translator};
 pub use lock::{S3Lock, S3LockMode};
-use upload::Upload;
 
 /// Before AWS says otherwise.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -254,75 +254,6 @@ impl S3 {
             Err(_elapsed) => Err(self.translator.silent(object, limit)),
         }
     }
-
-    async fn put_once(
-        &self,
-        name: &ObjectName,
-        bytes: Bytes,
-        only_new: bool,
-        until: Option<SystemTime>,
-    ) -> Result<(), Error> {
-        let (upload, timeouts) = (Upload::new(bytes.clone()), self.timeouts());
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(self.key(name.as_str()))
-            .content_type("application/octet-stream")
-            .set_server_side_encryption(self.encryption.clone())
-            .set_ssekms_key_id(self.kms_key.clone())
-            .set_storage_class(self.storage_class.clone())
-            .set_object_lock_mode(self.lock_mode(until))
-            .set_object_lock_retain_until_date(until.map(DateTime::from))
-            .set_if_none_match(only_new.then(|| "*".to_owned()));
-        let request = match &self.checksum {
-            S3Checksum::ContentMd5 => request.content_md5(STANDARD.encode(Md5::digest(&bytes))),
-            S3Checksum::Algorithm(name) => {
-                request.checksum_algorithm(ChecksumAlgorithm::from(name.as_str()))
-            }
-            S3Checksum::Skip => request,
-        };
-        let request = request.body(ByteStream::from(bytes)).customize();
-        let object = name.as_str();
-        tokio::select! {
-            answer = request.interceptor(upload.clone()).send() => match answer {
-                Ok(_) => Ok(()),
-                Err(failure) => Err(self.translator.translate(Action::Put, object, &failure)),
-            },
-            limit = upload.stalled(&timeouts) => Err(self.translator.silent(object, limit)),
-        }
-    }
-}
-
-impl S3 {
-    async fn put_until(
-        &self,
-        name: &ObjectName,
-        bytes: Bytes,
-        mode: WriteMode,
-        until: Option<SystemTime>,
-    ) -> Result<(), Error> {
-        if mode == WriteMode::Overwrite {
-            return self.put_once(name, bytes, false, until).await;
-        }
-        // Some servers ignore the condition, so look as well. Who may not look relies on it.
-        match self.head(name).await {
-            Ok(Some(_)) => {
-                return Err(self.error(Kind::AlreadyExists, name.as_str(), "exists already"));
-            }
-            Ok(None) => {}
-            Err(error) if error.kind == Kind::Denied => {}
-            Err(error) => return Err(error),
-        }
-        let conditional = !self.unconditional.load(Ordering::Relaxed);
-        match self.put_once(name, bytes.clone(), conditional, until).await {
-            Err(error) if conditional && errors::says_not_implemented(&error) => {
-                self.unconditional.store(true, Ordering::Relaxed);
-                self.put_once(name, bytes, false, until).await
-            }
-            other => other,
-        }
-    }
 }
 
 impl fmt::Debug for S3 {
@@ -357,30 +288,7 @@ impl Store for S3 {
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {
-        let object = name.as_str();
-        let request = self.client.get_object();
-        let request = request.bucket(&self.bucket).key(self.key(object)).send();
-        let mut answer = self.ask(Action::Get, object, request).await?;
-        let announced = answer.content_length().unwrap_or(0);
-        let announced = u64::try_from(announced).unwrap_or(0);
-        let too_large = || Error::too_large(&self.name, name, limit);
-        if announced > limit {
-            return Err(too_large());
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        let stall = self.timeouts().stall;
-        loop {
-            let part = match tokio::time::timeout(stall, answer.body.next()).await {
-                Ok(None) => break,
-                Ok(Some(part)) => part.map_err(|error| self.translator.torn(object, &error))?,
-                Err(_elapsed) => return Err(self.translator.silent(object, stall)),
-            };
-            if (bytes.len() + part.len()) as u64 > limit {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&part);
-        }
-        Ok(Bytes::from(bytes))
+        self.read(name, None, limit).await
     }
 
     async fn head(&self, name: &ObjectName) -> Result<Option<Listed>, Error> {
@@ -458,6 +366,21 @@ impl Store for S3 {
             Err(error) if error.kind != Kind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    async fn versions(&self, name: &ObjectName) -> Result<Vec<Version>, Error> {
+        self.object_versions(name).await
+    }
+
+    async fn get_version(
+        &self,
+        name: &ObjectName,
+        version: &Version,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        // The current one has no id that every server takes when the bucket keeps no versions.
+        let id = (!version.is_current).then_some(version.id.as_str());
+        self.read(name, id, limit).await
     }
 }
 

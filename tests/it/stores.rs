@@ -4,9 +4,11 @@
 
 #[path = "../../src/store/conformance.rs"]
 mod conformance;
+mod locks;
 mod mounts;
 mod server;
 mod trouble;
+mod versions;
 
 use std::sync::Arc;
 

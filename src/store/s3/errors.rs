@@ -37,6 +37,7 @@ pub(super) enum Action {
     Get,
     Head,
     List,
+    Versions,
     Delete,
 }
 
@@ -51,6 +52,7 @@ impl Action {
             Self::Put => "s3:PutObject",
             Self::Get | Self::Head => "s3:GetObject and s3:ListBucket",
             Self::List => "s3:ListBucket",
+            Self::Versions => "s3:ListBucketVersions (and s3:GetObjectVersion)",
             Self::Delete => "s3:DeleteObject",
         }
     }
@@ -261,7 +263,7 @@ impl Translator {
                     answer.in_brackets()
                 ),
             ),
-            (_, 401 | 403 | 405) if locked(code, said) => (
+            (_, status) if locked(status, code, said) => (
                 Kind::Locked,
                 "is under Object Lock and cannot be deleted or replaced yet".to_owned(),
             ),
@@ -351,8 +353,14 @@ fn cannot_lock(message: &str) -> bool {
     message.contains("objectlockconfig") || message.contains("objectlocknotconfigured")
 }
 
-fn locked(code: &str, message: &str) -> bool {
+fn locked(status: u16, code: &str, message: &str) -> bool {
     let message = message.to_ascii_lowercase();
+    match status {
+        401 | 403 | 405 => {}
+        // MinIO: "Object is WORM protected and cannot be overwritten"
+        400 => return message.contains("worm protected"),
+        _ => return false,
+    }
     // "… not authorized to perform: s3:PutObjectRetention": a right is missing, nothing is locked.
     if message.contains("not authorized") {
         return false;
