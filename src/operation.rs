@@ -18,6 +18,7 @@ mod parts;
 mod plan;
 mod preflight;
 mod record;
+mod replicate;
 mod restore;
 mod service_instances;
 pub mod settings;
@@ -34,6 +35,7 @@ pub use directory::from_directories;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use preflight::pre_backup_check;
+pub use replicate::replicate;
 pub use restore::restore;
 pub use steps::{before_data, step};
 

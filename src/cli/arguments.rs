@@ -127,6 +127,15 @@ pub(super) enum Command {
         #[arg(long = "artifact", value_name = "GLOB")]
         artifacts: Vec<String>,
     },
+    /// Brings every store to the full set: a new one, or one that was away.
+    ///
+    /// Copies sealed objects from store to store; needs no identity. What is there is only listed.
+    #[command(after_help = help!("  lifeboat --config prod.yml replicate"))]
+    Replicate {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Restores a foundation, step by step; or prints the plan.
     ///
     /// Every step is safe to run again. Each that changes something needs --confirm-target (or
@@ -180,7 +189,7 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         Command::Backup { .. } => Some(Door::Backup),
         Command::PreBackupCheck { .. } => Some(Door::Precheck),
         Command::Cleanup { .. } => Some(Door::Cleanup),
-        Command::List { .. } | Command::Show { .. } => Some(Door::Read),
+        Command::List { .. } | Command::Replicate { .. } | Command::Show { .. } => Some(Door::Read),
         Command::Fetch { .. } => Some(Door::Fetch),
         Command::Restore { step, .. } => Some(step.door()),
         Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
@@ -234,8 +243,11 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
                 }
             }
         }
-        Command::Keygen { .. } | Command::List { .. } | Command::Show { .. } | Command::Version => {
-        }
+        Command::Keygen { .. }
+        | Command::List { .. }
+        | Command::Replicate { .. }
+        | Command::Show { .. }
+        | Command::Version => {}
     }
     keys
 }

@@ -234,7 +234,15 @@ impl Catalogue {
     }
 
     /// The signature first: nothing that a stranger wrote is understood, not even its format.
-    fn judge(&self, id: &BackupId, object: &ObjectName, bytes: &[u8]) -> Result<Believed, Error> {
+    ///
+    /// # Errors
+    /// Why it is not to be believed.
+    pub(super) fn judge(
+        &self,
+        id: &BackupId,
+        object: &ObjectName,
+        bytes: &[u8],
+    ) -> Result<Believed, Error> {
         let (line, signature) = Signed::split(object.as_str(), bytes)?;
         let origin = if self.signers.is_empty() {
             Origin::NotVerified

@@ -27,6 +27,7 @@ mod pipelines;
 mod plan;
 mod planted;
 mod recovery;
+mod replicate;
 mod repository;
 mod resource;
 mod restore;

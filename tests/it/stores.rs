@@ -5,7 +5,7 @@
 #[path = "../../src/store/conformance.rs"]
 mod conformance;
 mod mounts;
-mod server;
+pub(crate) mod server;
 mod trouble;
 mod versions;
 

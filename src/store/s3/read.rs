@@ -89,7 +89,7 @@ impl S3 {
             key_marker = next;
         }
         // Newest first, as Amazon's come; equal times keep the server's order.
-        found.sort_by(|one, other| other.modified.cmp(&one.modified));
+        found.sort_by_key(|version| std::cmp::Reverse(version.modified));
         Ok(found)
     }
 }
