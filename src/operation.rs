@@ -17,6 +17,7 @@ mod ops_manager;
 mod parts;
 mod plan;
 mod preflight;
+pub mod recipients;
 mod record;
 mod replicate;
 mod restore;

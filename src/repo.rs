@@ -23,6 +23,7 @@ mod lines;
 pub mod objects;
 pub mod pipeline;
 pub mod reader;
+pub mod recipients;
 pub mod recovery;
 pub mod replicate;
 pub mod run;
