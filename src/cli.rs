@@ -11,6 +11,7 @@ mod keygen;
 mod list;
 mod pre_backup_check;
 mod recipients;
+mod replicate;
 mod restore;
 mod show;
 
@@ -209,6 +210,7 @@ fn dispatch(
             list::run(context, settings, most, json, stdout)
         }
         Command::Recipients { asked } => recipients::run(context, settings, &asked, stdout),
+        Command::Replicate { json } => replicate::run(context, settings, json, stdout),
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
         Command::Keygen { .. } | Command::Version => Ok(Ended::Done),

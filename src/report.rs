@@ -6,6 +6,7 @@
 
 pub mod bars;
 pub mod console;
+pub mod copies;
 pub mod failure;
 pub mod json;
 pub mod recipients;

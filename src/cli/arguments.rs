@@ -138,6 +138,15 @@ pub(super) enum Command {
         #[command(subcommand)]
         asked: recipients::Asked,
     },
+    /// Brings every store to the full set: a new one, or one that was away.
+    ///
+    /// Copies sealed objects from store to store; needs no identity. What is there is only listed.
+    #[command(after_help = help!("  lifeboat --config prod.yml replicate"))]
+    Replicate {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Restores a foundation, step by step; or prints the plan.
     ///
     /// Every step is safe to run again. Each that changes something needs --confirm-target (or
@@ -191,9 +200,10 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         Command::Backup { .. } => Some(Door::Backup),
         Command::PreBackupCheck { .. } => Some(Door::Precheck),
         Command::Cleanup { .. } => Some(Door::Cleanup),
-        Command::List { .. } | Command::Show { .. } | Command::Recipients { .. } => {
-            Some(Door::Read)
-        }
+        Command::List { .. }
+        | Command::Recipients { .. }
+        | Command::Replicate { .. }
+        | Command::Show { .. } => Some(Door::Read),
         Command::Fetch { .. } => Some(Door::Fetch),
         Command::Restore { step, .. } => Some(step.door()),
         Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
@@ -249,8 +259,9 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
         }
         Command::Keygen { .. }
         | Command::List { .. }
-        | Command::Show { .. }
         | Command::Recipients { .. }
+        | Command::Replicate { .. }
+        | Command::Show { .. }
         | Command::Version => {}
     }
     keys

@@ -28,6 +28,7 @@ mod plan;
 mod planted;
 mod recipients;
 mod recovery;
+mod replicate;
 mod repository;
 mod resource;
 mod restore;
