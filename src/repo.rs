@@ -21,6 +21,7 @@ pub mod objects;
 pub mod pipeline;
 pub mod reader;
 pub mod recovery;
+pub mod retention;
 pub mod run;
 pub mod seal;
 pub mod sign;
