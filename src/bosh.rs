@@ -12,7 +12,6 @@ mod address;
 mod auth;
 mod cleanup;
 mod error;
-mod parallel;
 mod repair;
 #[cfg(test)]
 mod repair_tests;

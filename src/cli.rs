@@ -203,7 +203,10 @@ fn dispatch(
             cleanup::run(context, &configuration, stdout)
         }
         Command::Restore { json, .. } => restore::run(context, &configuration, json, stdout),
-        Command::List { json } => list::run(context, settings, json, stdout),
+        Command::List { all, limit, json } => {
+            let most = (!all).then_some(limit);
+            list::run(context, settings, most, json, stdout)
+        }
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
         Command::Keygen { .. } | Command::Version => Ok(Ended::Done),
@@ -238,8 +241,7 @@ fn print_json(stdout: &mut dyn Write, value: &Value) -> Result<Ended> {
 /// `latest`, or an id as it is.
 fn backup_id(context: &operation::Context, settings: &Settings, id: &str) -> Result<String> {
     if id == "latest" {
-        let ids = operation::check(context, settings, None)?;
-        return ids.last().cloned().context("there is no backup yet");
+        return operation::newest(context, settings);
     }
     if !is_backup_id(id) {
         return Err(Invalid {

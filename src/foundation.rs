@@ -1,14 +1,15 @@
 //! From settings to reachable instances: the director over plain SSH, deployments through the
 //! Director's API. Composes `bosh`, `ssh` and `bbr`; knows nothing of repositories or stores.
 
+mod reached;
 mod settings;
 mod vm;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use reached::Access;
+pub use reached::Reached;
 pub use settings::{
     Bosh, Credentials, Director, Given, HttpProxy, Limits, OpsManager, Proxy, Settings, Vm,
 };
@@ -17,17 +18,11 @@ use crate::bbr;
 use crate::bosh;
 use crate::http;
 use crate::monitor::Monitor;
+use crate::parallel;
 use crate::remote::Remote;
 use crate::secret::Mask;
 use crate::shutdown::Shutdown;
 use crate::ssh;
-
-/// How long the removal of SSH users may take after everything else: a Director's task
-/// queue may be long.
-const CLEANUP_TIME: Duration = Duration::from_secs(300);
-/// The same after a signal, from when it came: Concourse kills after 10 s. A Director that has
-/// been asked goes on without us.
-const SIGNAL_TIME: Duration = Duration::from_millis(9300);
 
 /// Why instances cannot be reached; each text is a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -68,32 +63,6 @@ pub struct Foundation {
 impl std::fmt::Debug for Foundation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Foundation")
-    }
-}
-
-/// The hosts of one aim, connected. Whoever has it calls [`Reached::close`] in any case.
-#[derive(Debug)]
-pub struct Reached {
-    /// For bbr.
-    pub hosts: Vec<bbr::Host>,
-    /// The deployment manifest, as the Director gave it.
-    pub manifest: Option<String>,
-    access: Option<Access>,
-}
-
-#[derive(Debug)]
-struct Access {
-    ssh: bosh::SshAccess,
-    director: Arc<bosh::Director>,
-    deployment: String,
-    vms: Vec<bosh::Vm>,
-    parallel: usize,
-    shutdown: Shutdown,
-}
-
-impl Access {
-    fn patience(&self) -> http::Wait {
-        http::Wait::at_most(CLEANUP_TIME).hurried(&self.shutdown, SIGNAL_TIME)
     }
 }
 
@@ -272,7 +241,7 @@ impl Foundation {
         };
         let mut hosts = Vec::new();
         let mut errors = Vec::new();
-        for result in side_by_side(&opened.hosts, access.parallel, connect) {
+        for result in parallel::all(access.parallel, &opened.hosts, connect) {
             match result {
                 Ok(host) => hosts.push(host),
                 Err(error) => errors.push(error),
@@ -377,56 +346,6 @@ impl Foundation {
     }
 }
 
-impl Reached {
-    /// Removes the SSH users of this run, also after a signal, in the time that it leaves.
-    /// Gives what went wrong, as sentences; empty when all is clean.
-    pub fn close(&self) -> Vec<String> {
-        let Some(access) = &self.access else {
-            return Vec::new();
-        };
-        match access.ssh.cleanup(access.parallel, &access.patience()) {
-            Ok(()) => Vec::new(),
-            Err(bosh::Failures(errors)) => errors
-                .iter()
-                .map(|error| {
-                    format!(
-                        "SSH user {} may remain: {error}",
-                        access.ssh.user().as_str()
-                    )
-                })
-                .collect(),
-        }
-    }
-
-    /// Removes the SSH users of all runs of ours, this one's too. Gives what went wrong.
-    pub fn close_all(&self) -> Vec<String> {
-        let Some(access) = &self.access else {
-            return Vec::new();
-        };
-        let removed = bosh::cleanup_leftovers(
-            &access.director,
-            &access.deployment,
-            &access.vms,
-            access.parallel,
-            &access.patience(),
-        );
-        match removed {
-            Ok(()) => Vec::new(),
-            Err(bosh::Failures(errors)) => errors
-                .iter()
-                .map(|error| format!("SSH users of earlier runs may remain: {error}"))
-                .collect(),
-        }
-    }
-
-    /// The user of this run, which a search for left-over users must not count.
-    pub fn user(&self) -> Option<&str> {
-        self.access
-            .as_ref()
-            .map(|access| access.ssh.user().as_str())
-    }
-}
-
 #[derive(Debug)]
 struct Through(ssh::Route);
 
@@ -457,31 +376,4 @@ fn bracketed(host: &str) -> String {
 fn sentences(errors: &[crate::remote::Error]) -> String {
     let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
     texts.join("; ")
-}
-
-/// Does the same with each item, at most `parallel` at a time; results in the items' order.
-fn side_by_side<T: Sync, R: Send>(
-    items: &[T],
-    parallel: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..parallel.clamp(1, items.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { return };
-                    let result = work(item);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((at, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
 }

@@ -12,7 +12,7 @@
 //! foundation | report
 //! bbr | repo | bosh | opsman | ssh
 //! artifact | store | http | remote
-//! clock | secret | monitor | shutdown
+//! clock | secret | monitor | shutdown | parallel
 //! ```
 //!
 //! Backup: instance → `ssh` stream → `artifact` entries → `repo` chunks → compress → seal →
@@ -31,6 +31,7 @@ pub mod http;
 pub mod monitor;
 pub mod operation;
 pub mod opsman;
+pub mod parallel;
 pub mod process;
 pub mod remote;
 pub mod repo;

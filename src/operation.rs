@@ -28,7 +28,7 @@ mod tree;
 use std::sync::Arc;
 
 pub use backup::backup;
-pub use catalogue::{check, list, show};
+pub use catalogue::{check, list, newest, show};
 pub use cleanup::cleanup;
 pub use directory::from_directories;
 pub use fetch::fetch;

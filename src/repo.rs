@@ -12,6 +12,7 @@ pub mod chain;
 pub mod chunker;
 mod chunks;
 pub mod error;
+mod fetcher;
 pub mod format;
 pub mod id;
 pub mod index;

@@ -205,11 +205,13 @@ impl Build {
     }
 }
 
-/// All committed backups.
+/// Committed backups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Oldest first.
     pub backups: Vec<Backup>,
+    /// Whether there are older ones, which were not asked for.
+    pub has_older: bool,
     /// Backups that are there but cannot be read, and why.
     pub unreadable: Vec<Problem>,
     /// Stores that did not answer, and why.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::host_key;
 use super::cleanup::Cleaner;
-use super::parallel::each;
 use super::{Address, Director, Error, Failures, SshHost, SshTarget, Vm};
 use crate::http::Wait;
+use crate::parallel;
 
 /// How every user of ours begins: agents only remove users that begin with `bosh_`; the digits
 /// tell ours from bbr's and the operators'.
@@ -119,7 +119,7 @@ impl SshAccess {
         let targets = targets.map_err(|error| Failures(vec![error]))?;
         let work = |target: &SshTarget| self.open_group(target, vms, wait);
         let (mut hosts, mut errors) = (Vec::new(), Vec::new());
-        for outcome in each(parallel, &targets, Result::is_err, work) {
+        for (_, outcome) in parallel::each(parallel, &targets, Result::is_err, work) {
             match outcome {
                 Ok(found) => hosts.extend(found),
                 Err(error) => errors.push(error),
@@ -160,7 +160,7 @@ impl SshAccess {
             open.extend(left.iter().map(|(target, _)| target.clone()));
             left
         };
-        Failures::of_cleanup(each(parallel, &targets, |_| false, clean))
+        Failures::of_cleanup(parallel::all(parallel, &targets, clean))
     }
 
     /// Where the user may still exist: groups, or single instances where more is known.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{PREFIX, target};
-use super::parallel::each;
 use super::{Director, Error, Failures, SshTarget, Vm};
 use crate::http::Wait;
+use crate::parallel;
 
 /// Removes the users of one pattern from a deployment.
 pub(super) struct Cleaner<'a> {
@@ -34,7 +34,7 @@ impl Cleaner<'_> {
                     .map(|id| SshTarget::instance(&target.group, id))
                     .collect();
                 let work = |instance: &SshTarget| (instance.clone(), self.ask(instance));
-                let outcomes = each(self.parallel, &instances, |_| false, work);
+                let outcomes = parallel::all(self.parallel, &instances, work);
                 let left = outcomes.into_iter();
                 left.filter_map(|(instance, outcome)| Some((instance, outcome.err()?)))
                     .collect()
@@ -84,5 +84,5 @@ pub fn cleanup_leftovers(
         Ok(target) => cleaner.clean(&target, members),
         Err(error) => vec![(SshTarget::group(*group), error)],
     };
-    Failures::of_cleanup(each(parallel, &groups, |_| false, clean))
+    Failures::of_cleanup(parallel::all(parallel, &groups, clean))
 }

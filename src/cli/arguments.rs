@@ -86,9 +86,15 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Lists all backups, oldest first.
+    /// Lists the newest 50 backups, oldest first.
     #[command(after_help = help!("  lifeboat --config prod.yml list --json | jq -r '.backups[-1].id'"))]
     List {
+        /// All backups. A few kilobytes are read for each.
+        #[arg(long, conflicts_with = "limit")]
+        all: bool,
+        /// How many.
+        #[arg(long, value_name = "N", default_value = "50", value_parser = backups)]
+        limit: usize,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -160,6 +166,11 @@ pub(super) enum Command {
     /// Prints the release and the format it writes.
     #[command(after_help = help!("  lifeboat version"))]
     Version,
+}
+
+fn backups(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "give a number from 1, or --all in its place".to_owned())
 }
 
 /// How the configuration is read for a command; `None` without one.

@@ -13,10 +13,11 @@ use crate::report::{json as rendered, text};
 pub(super) fn run(
     context: &Context,
     settings: &Settings,
+    most: Option<usize>,
     json: bool,
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
-    let listing = operation::list(context, settings)?;
+    let listing = operation::list(context, settings, most)?;
     if json {
         print_json(stdout, &rendered::listing(&listing))?;
     } else {

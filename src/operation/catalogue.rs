@@ -49,35 +49,58 @@ pub fn show(context: &Context, settings: &Settings, id: &str) -> Result<report::
     ))
 }
 
-/// All committed backups.
+/// The newest committed backups, `most` of them, or all. A manifest is read for each.
 ///
 /// # Errors
 /// When no store answers.
-pub fn list(context: &Context, settings: &Settings) -> Result<report::Listing> {
+pub fn list(
+    context: &Context,
+    settings: &Settings,
+    most: Option<usize>,
+) -> Result<report::Listing> {
     let stores = Stores::open(context, settings)?;
     let catalogue = stores.catalogue();
-    let listing = catalogue.list(None)?;
+    let listing = match most {
+        // One more than shown, to know whether there are older ones.
+        Some(most) => catalogue.list_newest(most.saturating_add(1), context.clock.now())?,
+        None => catalogue.list(None)?,
+    };
+    let shown = most.unwrap_or(usize::MAX).min(listing.backups.len());
+    let left_out = listing.backups.len() - shown;
     let mut all = report::Listing {
         silent_stores: problems(&listing),
+        has_older: left_out > 0,
         ..report::Listing::default()
     };
     let configured = settings.repository.stores.len();
-    let mut unreadable = Vec::new();
-    let each = |listed: &repo::catalogue::Listed, believed: Believed| {
-        let copies = stores.copies.names_of(listed.stores);
-        all.backups
-            .push(describe::backup(&believed, copies, configured));
+    let backups = &listing.backups[left_out..];
+    let mut places = backups.iter().map(|listed| listed.stores);
+    catalogue.manifests(backups.iter().map(|listed| &listed.id), |id, read| {
+        let copies = stores.copies.names_of(places.next().unwrap_or_default());
+        match read {
+            Ok(believed) => all
+                .backups
+                .push(describe::backup(&believed, copies, configured)),
+            Err(error) => all.unreadable.push(report::Problem {
+                what: id.to_string(),
+                why: error.to_string(),
+            }),
+        }
         ControlFlow::Continue(())
-    };
-    catalogue.newest_first(&listing, usize::MAX, each, |id, error| {
-        unreadable.push(report::Problem {
-            what: id.to_string(),
-            why: error.to_string(),
-        });
     })?;
-    all.unreadable = unreadable;
-    all.backups.reverse();
     Ok(all)
+}
+
+/// The id of the newest committed backup.
+///
+/// # Errors
+/// When no store answers, or there is none.
+pub fn newest(context: &Context, settings: &Settings) -> Result<String> {
+    let stores = Stores::open(context, settings)?;
+    let listing = stores.catalogue().list_newest(1, context.clock.now())?;
+    tell_silent(context, &listing);
+    let newest = listing.backups.last().context("there is no backup yet")?;
+    Ok(newest.id.to_string())
 }
 
 /// The believed manifest of a backup, or why there is none.
@@ -115,9 +138,7 @@ pub(super) fn chosen(
     let id = match origin {
         settings::Origin::Backup(id) => id.clone(),
         settings::Origin::File(path) => named_by(path, &settings.repository.foundation)?,
-        settings::Origin::Latest => check(context, settings, None)?
-            .pop()
-            .context("there is no backup yet")?,
+        settings::Origin::Latest => newest(context, settings)?,
         settings::Origin::Directory(_) => {
             bail!("from: this step needs a backup in the stores, not a directory")
         }

@@ -7,9 +7,6 @@ mod live;
 mod source;
 mod stored;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use anyhow::{Error, Result, anyhow, bail};
 
 use self::choose::Chosen;
@@ -22,6 +19,7 @@ use super::stores::Stores;
 use super::{Context, backup, discovery};
 use crate::bbr;
 use crate::foundation::Foundation;
+use crate::parallel;
 use crate::repo::format::ComponentRecord;
 use crate::report;
 use crate::report::failure::Failure;
@@ -152,26 +150,18 @@ impl<'a> Work<'a> {
         chosen: &Chosen,
         records: &[(&ComponentRecord, Target)],
     ) -> Result<Vec<report::RestoredComponent>> {
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..SIDE_BY_SIDE.min(records.len()) {
-                scope.spawn(|| {
-                    while let Some((record, target)) =
-                        records.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        let result = Stored::open(self.context, chosen, record)
-                            .and_then(|source| self.one(target, &source));
-                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                        results.push((target.name.clone(), result));
-                        if self.context.shutdown.is_raised() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let shutdown = &self.context.shutdown;
+        let outcomes = parallel::each(
+            SIDE_BY_SIDE,
+            records,
+            |_| shutdown.is_raised(),
+            |(record, target)| {
+                let result = Stored::open(self.context, chosen, record)
+                    .and_then(|source| self.one(target, &source));
+                (target.name.clone(), result)
+            },
+        );
+        let results = outcomes.into_iter().map(|(_, result)| result).collect();
         together(results, records.len())
     }
 

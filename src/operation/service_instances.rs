@@ -2,7 +2,7 @@
 //! several at a time, the others are listed with the reason.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use crate::bosh;
 use crate::clock;
 use crate::foundation::{Aim, Foundation};
 use crate::http::Wait;
+use crate::parallel;
 use crate::repo::format::ComponentRecord;
 use crate::repo::id::ComponentName;
 use crate::repo::run::Run;
@@ -79,29 +80,7 @@ pub(super) fn side_by_side<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
-    let count = items.len();
-    let items: Vec<Mutex<Option<T>>> = items.into_iter().map(|one| Mutex::new(Some(one))).collect();
-    let results: Vec<Mutex<Option<R>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..TOGETHER.min(count) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at).and_then(take) else {
-                        return;
-                    };
-                    let result = work(item);
-                    *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-                }
-            });
-        }
-    });
-    results.iter().filter_map(take).collect()
-}
-
-fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    parallel::all(TOGETHER, items, work)
 }
 
 impl Instances {
@@ -285,23 +264,4 @@ pub(super) fn scripts(
         (deployment, brings.map_err(|error| format!("{error:#}")))
     });
     asked.into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_come_in_the_order_of_the_list_and_only_some_at_a_time() {
-        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let results = side_by_side((0..20).collect(), |item| {
-            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
-            most.fetch_max(now, Ordering::SeqCst);
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            running.fetch_sub(1, Ordering::SeqCst);
-            item * 2
-        });
-        assert_eq!(results, (0..20).map(|item| item * 2).collect::<Vec<_>>());
-        assert!(most.into_inner() <= TOGETHER);
-    }
 }

@@ -1,6 +1,9 @@
 //! Which backups there are, and which of them are to be believed. docs/format.md, *Manifest*.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::Error;
 use super::bridge::Bridge;
@@ -10,6 +13,13 @@ use super::sign::Signers;
 use crate::shutdown::Stopped;
 use crate::store::copies::{Copies, StoreSet, Union};
 use crate::store::{Kind, ObjectName};
+
+const EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
+/// Manifests read side by side. One is a few kilobytes, at most 4 MiB.
+const READ_AT_ONCE: usize = 16;
+/// How far back the newest backups are looked for first; then eight times as far, and so on.
+/// Fifty nightly ones lie within two months.
+const FIRST_LOOK_BACK: Duration = Duration::from_secs(64 * 86_400);
 
 /// A committed backup, by its name alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +118,23 @@ impl Catalogue {
         })
     }
 
+    /// The newest backups, at least `wanted` of them if there are as many. Asks the stores for a
+    /// stretch of time that most likely holds them: names begin with the time of the commit.
+    ///
+    /// # Errors
+    /// When no store answers.
+    pub fn list_newest(&self, wanted: usize, now: SystemTime) -> Result<Listing, Error> {
+        let mut back = FIRST_LOOK_BACK;
+        while let Some(from) = now.checked_sub(back).filter(|from| *from > EPOCH) {
+            let listing = self.list(Some(&BackupId::new(from, None, [0; 4])))?;
+            if listing.backups.len() >= wanted {
+                return Ok(listing);
+            }
+            back *= 8;
+        }
+        self.list(None)
+    }
+
     /// Reads one manifest and decides whether to believe it. A store whose manifest is not
     /// to be believed is passed over for the next one.
     ///
@@ -115,17 +142,54 @@ impl Catalogue {
     /// [`Error::Refused`] when no trusted worker signed it; [`Error::Store`] with
     /// [`Kind::NotFound`] when there is none.
     pub fn manifest(&self, id: &BackupId) -> Result<Believed, Error> {
-        self.believed(id, &self.foundation.manifest(id), |believed| match believed
-            .signed
-            .manifest
-            .outcome
-        {
+        self.bridge.wait(self.complete(id))?
+    }
+
+    async fn complete(&self, id: &BackupId) -> Result<Believed, Error> {
+        let complete = |believed: Believed| match believed.signed.manifest.outcome {
             Outcome::Complete => Ok(believed),
             Outcome::Partial => Err(Error::Refused {
                 id: id.to_string(),
                 problem: "it is not complete; what a failed run left belongs under dropped/".into(),
             }),
-        })
+        };
+        self.believed(id, &self.foundation.manifest(id), complete)
+            .await
+    }
+
+    /// Reads these manifests, several side by side, and hands them over one by one in the order
+    /// of `ids`, until `each` has enough.
+    ///
+    /// # Errors
+    /// When a signal comes.
+    pub fn manifests<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a BackupId>,
+        mut each: impl FnMut(&'a BackupId, Result<Believed, Error>) -> ControlFlow<()>,
+    ) -> Result<(), Stopped> {
+        let mut ids = ids.into_iter();
+        let mut reading = VecDeque::new();
+        loop {
+            while reading.len() < READ_AT_ONCE {
+                let Some(id) = ids.next() else { break };
+                let (catalogue, of) = (self.clone(), id.clone());
+                let read = async move { catalogue.complete(&of).await };
+                reading.push_back((id, self.bridge.spawn(read)));
+            }
+            let Some((id, read)) = reading.pop_front() else {
+                return Ok(());
+            };
+            let read = self.bridge.wait(read)?;
+            let read = read.unwrap_or_else(|failed| {
+                Err(Error::Other(format!("backup {id} was not read: {failed}")))
+            });
+            if let Err(Error::Stopped(stopped)) = read {
+                return Err(stopped);
+            }
+            if each(id, read).is_break() {
+                return Ok(());
+            }
+        }
     }
 
     /// The manifest of a backup that was dropped, when there is one.
@@ -133,14 +197,15 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::manifest`].
     pub fn dropped(&self, id: &BackupId) -> Result<Option<Believed>, Error> {
-        match self.believed(id, &self.foundation.dropped(id), Ok) {
+        let object = self.foundation.dropped(id);
+        match self.bridge.wait(self.believed(id, &object, Ok))? {
             Ok(believed) => Ok(Some(believed)),
             Err(Error::Store(error)) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn believed(
+    async fn believed(
         &self,
         id: &BackupId,
         object: &ObjectName,
@@ -158,9 +223,7 @@ impl Catalogue {
                 Err(text)
             }
         };
-        let fetched = self
-            .bridge
-            .wait(self.copies.get_first(object, MANIFEST_LIMIT, check))?;
+        let fetched = self.copies.get_first(object, MANIFEST_LIMIT, check).await;
         match fetched {
             Ok(bytes) => judge(&bytes),
             Err(error) => Err(refusal
@@ -205,7 +268,7 @@ impl Catalogue {
         &self,
         listing: &Listing,
         most: usize,
-        mut each: impl FnMut(&Listed, Believed) -> std::ops::ControlFlow<()>,
+        mut each: impl FnMut(&Listed, Believed) -> ControlFlow<()>,
         mut passed_over: impl FnMut(&BackupId, &Error),
     ) -> Result<(), Stopped> {
         for listed in listing.backups.iter().rev().take(most) {

@@ -86,6 +86,7 @@ fn millis(time: std::time::Duration) -> u64 {
 pub fn listing(listing: &Listing) -> Value {
     json!({
         "backups": listing.backups.iter().map(backup).collect::<Vec<_>>(),
+        "has_older": listing.has_older,
         "unreadable": listing.unreadable,
         "silent_stores": listing.silent_stores,
     })

@@ -170,6 +170,9 @@ pub fn listing(listing: &Listing) -> String {
         }
         table.render()
     };
+    if listing.has_older {
+        text.push_str("these are the newest; `lifeboat list --all` shows older ones too\n");
+    }
     for problem in &listing.unreadable {
         text.push_str(&format!("backup {}: {}\n", problem.what, problem.why));
     }

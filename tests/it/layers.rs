@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 8] = [
     &["foundation", "report"],
     &["bbr", "repo", "bosh", "opsman", "ssh"],
     &["artifact", "store", "http", "remote"],
-    &["clock", "secret", "monitor", "shutdown"],
+    &["clock", "secret", "monitor", "shutdown", "parallel"],
 ];
 
 /// Outside crates and where they may appear: `a/b` is `src/a/b.rs` and all below `src/a/b/`, `` is
@@ -79,37 +79,21 @@ const RENAMED: [(&str, &str); 1] = [("md-5", "md5")];
 const LONGEST: usize = 450;
 
 /// Longer files: path, lines at most, reason.
-const LONG: [(&str, usize, &str); 4] = [
-    (
-        "repo/reader.rs",
-        500,
-        "fetching, walking both lists and writing out check one another",
-    ),
-    (
-        "operation/live.rs",
-        510,
-        "one component from reaching to closing, in the order in which it happens",
-    ),
-    (
-        "repo/format.rs",
-        495,
-        "every stored type beside its parser, as docs/format.md lists them",
-    ),
-    (
-        "foundation.rs",
-        490,
-        "all ways to hosts; the director's and the deployments' part at Ops Manager",
-    ),
-];
+const LONG: [(&str, usize, &str); 1] = [(
+    "operation/live.rs",
+    510,
+    "one component from reaching to closing, in the order in which it happens",
+)];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 7] = [
-    ("repo/reader.rs", "tokio", "ask repo::bridge"),
+const BREACHES: [(&str, &str, &str); 8] = [
+    ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",
         "anyhow",
         "EntrySink mixes the reader's errors and the writer's; give it one type",
     ),
+    ("artifact/base.rs", "anyhow", "as artifact.rs"),
     ("bbr/drain.rs", "anyhow", "as artifact.rs"),
     ("bbr/error.rs", "anyhow", "as artifact.rs"),
     ("bbr/upload.rs", "anyhow", "as artifact.rs"),

@@ -30,6 +30,7 @@ mod recovery;
 mod repository;
 mod resource;
 mod restore;
+mod scale;
 mod secrets;
 mod signals;
 mod store_faults;

@@ -1,6 +1,7 @@
 //! SIGTERM, SIGINT and SIGKILL at every phase of a put: it ends in the ten seconds that
 //! Concourse leaves, lists nothing, and the cleanup mends whatever is left.
 
+mod phase;
 mod restore;
 mod run;
 
@@ -8,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::support::process::{command, start};
 use crate::support::scene::{Scene, merge};
+use phase::Phase;
 use run::{
-    COMPONENT, IN_TIME, Phase, Signal, end, every_signal, hold, interrupt, mended, release,
-    side_by_side,
+    COMPONENT, IN_TIME, Signal, end, every_signal, hold, interrupt, mended, release, side_by_side,
 };
 
 /// `pre-backup-lock` runs on both `api` first, then on `cc`; unlock the other way round.
@@ -55,47 +56,20 @@ fn phases() -> Vec<Phase> {
                 json!({"action": "stall", "method": "PUT", "path": "/probe"}),
             )
             .until_request("s3", "PUT", "/probe"),
-        Phase::new("a task of the Director is queued")
-            .task("vm-stats", json!({"queued": 100_000}))
-            .until_request("director", "GET", "^/tasks/"),
-        Phase::new("SSH users are set up")
-            .task("ssh: setup", json!({"processing": 100_000}))
-            .until_request("director", "POST", "/ssh$"),
+        Phase::task_queued(),
+        Phase::ssh_users_set_up(),
         Phase::new("connecting")
             .ask(json!({"do": "sshd", "instance": "db/d0", "action": "pause"}))
             .until_request("director", "GET", "^/tasks/.*type=result"),
-        Phase::new("a metadata script runs")
-            .script(
-                "api/a0",
-                "api",
-                "metadata",
-                json!({"sleep": 60, "body": METADATA}),
-            )
-            .until_script("api", "metadata", "start"),
-        Phase::new("instances are marked")
-            .command_fault("api/a0", "cp .*owner.*marker")
-            .until_command("api/a0", "cp .*owner.*marker"),
-        Phase::new("the first lock")
-            .script("api/a0", "api", "pre-backup-lock", json!({"sleep": 60}))
-            .until_script("api", "pre-backup-lock", "start")
-            .locks(),
-        Phase::new("the second lock, which ignores SIGTERM")
-            .script(
-                "db/d0",
-                "cc",
-                "pre-backup-lock",
-                json!({"body": "trap '' TERM; while sleep 0.2; do :; done"}),
-            )
-            .until_script("cc", "pre-backup-lock", "start")
-            .locks(),
+        Phase::metadata_runs(),
+        Phase::marked(),
+        Phase::first_lock("pre-backup-lock"),
+        Phase::deaf_lock("pre-backup-lock"),
         Phase::new("a backup script runs")
             .script("db/d0", "cc", "backup", json!({"sleep": 60}))
             .until_script("cc", "backup", "start")
             .locks(),
-        Phase::new("an unlock script runs")
-            .script("db/d0", "cc", "post-backup-unlock", json!({"sleep": 2}))
-            .until_script("cc", "post-backup-unlock", "start")
-            .locks(),
+        Phase::unlock_runs("post-backup-unlock"),
         Phase::new("a stream waits for a store")
             .fault(
                 "s3",
@@ -103,14 +77,8 @@ fn phases() -> Vec<Phase> {
             )
             .until_request("s3", "PUT", "/data/")
             .locks(),
-        Phase::new("instances are cleaned")
-            .command_fault("api/a1", "lifeboat-remove")
-            .until_command("api/a1", "lifeboat-remove")
-            .locks(),
-        Phase::new("SSH users are removed")
-            .task("ssh: cleanup", json!({"processing": 100_000}))
-            .until_request_with("director", "POST", "/ssh$", 3)
-            .locks(),
+        Phase::cleaned(),
+        Phase::ssh_users_removed(),
         Phase::new("just before the commit")
             .fault(
                 "s3",

@@ -1,6 +1,6 @@
 //! One component restored: reached, checked, uploaded, locked, restored, unlocked, cleaned.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::foundation::{Aim, Foundation, Reached};
 use crate::operation::Context;
 use crate::operation::live::{close, discover, listed};
+use crate::parallel;
 use crate::report::{Phase, RestoredArtifact, RestoredComponent, units};
 use crate::shutdown::{LOOK, Shutdown};
 
@@ -199,33 +200,20 @@ impl Live {
             return false;
         }
         let artifacts = self.run.artifacts();
-        let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
-        let results = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..UPLOADS.min(artifacts.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(artifact) = artifacts.get(at) else {
-                            return;
-                        };
-                        let slot = slots.take(&context.shutdown);
-                        if failed.load(Ordering::Relaxed) || slot.is_none() {
-                            return;
-                        }
-                        let result = self.upload(context, source, artifact);
-                        failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                        results.push((at, result));
-                    }
-                });
+        let upload = |artifact| {
+            let _slot = slots.take(&context.shutdown)?;
+            if failed.load(Ordering::Relaxed) {
+                return None;
             }
-        });
-        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        results.sort_by_key(|(at, _)| *at);
+            let result = self.upload(context, source, artifact);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            Some(result)
+        };
+        let outcomes = parallel::each(UPLOADS, &artifacts, Option::is_none, upload);
+        let results: Vec<_> = parallel::in_order(outcomes).into_iter().flatten().collect();
         let good = results.len() == artifacts.len();
-        for (_, result) in results {
+        for result in results {
             match result {
                 Ok(uploaded) => self.report.artifacts.push(uploaded),
                 Err(error) => errors.push(error),

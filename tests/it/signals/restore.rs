@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::phase::Phase;
 use super::run::{
-    COMPONENT, IN_TIME, Phase, Signal, balanced_between, end, hold, in_unlock_order, journal,
-    lines, release, side_by_side, unlock_scripts_end, unlock_started_everywhere,
+    COMPONENT, IN_TIME, Signal, balanced_between, end, hold, in_unlock_order, journal, lines,
+    release, side_by_side, unlock_scripts_end, unlock_started_everywhere,
 };
-use super::{METADATA, spec};
+use super::spec;
 use crate::support::process::{Ended, finish, start};
 use crate::support::scene::Scene;
 
@@ -34,23 +35,10 @@ fn phases() -> Vec<Phase> {
                 json!({"action": "stall", "method": "GET", "path": "/backups/"}),
             )
             .until_request("s3", "GET", "/backups/"),
-        Phase::new("a task of the Director is queued")
-            .task("vm-stats", json!({"queued": 100_000}))
-            .until_request("director", "GET", "^/tasks/"),
-        Phase::new("SSH users are set up")
-            .task("ssh: setup", json!({"processing": 100_000}))
-            .until_request("director", "POST", "/ssh$"),
-        Phase::new("a metadata script runs")
-            .script(
-                "api/a0",
-                "api",
-                "metadata",
-                json!({"sleep": 60, "body": METADATA}),
-            )
-            .until_script("api", "metadata", "start"),
-        Phase::new("instances are marked")
-            .command_fault("api/a0", "cp .*owner.*marker")
-            .until_command("api/a0", "cp .*owner.*marker"),
+        Phase::task_queued(),
+        Phase::ssh_users_set_up(),
+        Phase::metadata_runs(),
+        Phase::marked(),
         Phase::new("an artifact is read from a store that hangs")
             .fault(
                 "s3",
@@ -63,35 +51,15 @@ fn phases() -> Vec<Phase> {
         Phase::new("an artifact is compared")
             .command_fault("db/d0", "sha256sum -z")
             .until_command("db/d0", "sha256sum -z"),
-        Phase::new("the first lock")
-            .script("api/a0", "api", LOCK, json!({"sleep": 60}))
-            .until_script("api", LOCK, "start")
-            .locks(),
-        Phase::new("the second lock, which ignores SIGTERM")
-            .script(
-                "db/d0",
-                "cc",
-                LOCK,
-                json!({"body": "trap '' TERM; while sleep 0.2; do :; done"}),
-            )
-            .until_script("cc", LOCK, "start")
-            .locks(),
+        Phase::first_lock(LOCK),
+        Phase::deaf_lock(LOCK),
         Phase::new("a restore script runs")
             .script("db/d0", "cc", "restore", json!({"sleep": 60}))
             .until_script("cc", "restore", "start")
             .locks(),
-        Phase::new("an unlock script runs")
-            .script("db/d0", "cc", UNLOCK, json!({"sleep": 2}))
-            .until_script("cc", UNLOCK, "start")
-            .locks(),
-        Phase::new("instances are cleaned")
-            .command_fault("api/a1", "lifeboat-remove")
-            .until_command("api/a1", "lifeboat-remove")
-            .locks(),
-        Phase::new("SSH users are removed")
-            .task("ssh: cleanup", json!({"processing": 100_000}))
-            .until_request_with("director", "POST", "/ssh$", 3)
-            .locks(),
+        Phase::unlock_runs(UNLOCK),
+        Phase::cleaned(),
+        Phase::ssh_users_removed(),
     ]
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::phase::{Phase, with};
 use crate::support::process::Ended;
-use crate::support::scene::{Scene, merge};
+use crate::support::scene::Scene;
 
 /// The component of every run here.
 pub const COMPONENT: &str = "deployment/dep";
@@ -40,107 +41,6 @@ impl Signal {
             .status();
         assert!(sent.unwrap().success(), "{self:?}");
     }
-}
-
-/// A phase of a run, held up so that the signal comes in its midst.
-#[derive(Debug)]
-pub struct Phase {
-    /// For people.
-    pub name: &'static str,
-    /// Requests to the foundation that hold the run up.
-    hold: Vec<Value>,
-    /// Requests that return once the run is there.
-    until: Vec<Value>,
-    /// Whether something is locked by then.
-    pub locks: bool,
-}
-
-impl Phase {
-    /// Nothing is held up yet.
-    pub fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            hold: Vec::new(),
-            until: Vec::new(),
-            locks: false,
-        }
-    }
-
-    /// Asks the foundation for this before the run.
-    pub fn ask(mut self, request: Value) -> Self {
-        self.hold.push(request);
-        self
-    }
-
-    /// Jobs are locked when the signal comes, or were.
-    pub fn locks(mut self) -> Self {
-        self.locks = true;
-        self
-    }
-
-    /// A fault of a service.
-    pub fn fault(self, service: &str, fault: Value) -> Self {
-        self.ask(with(json!({"do": "fault", "service": service}), fault))
-    }
-
-    /// How a task of the Director goes.
-    pub fn task(self, description: &str, plan: Value) -> Self {
-        self.ask(with(json!({"do": "task-plan", "match": description}), plan))
-    }
-
-    /// Another script.
-    pub fn script(self, instance: &str, job: &str, script: &str, value: Value) -> Self {
-        self.ask(
-            json!({"do": "set-script", "instance": instance, "job": job, "script": script, "value": value}),
-        )
-    }
-
-    /// The first such command of an instance never ends.
-    pub fn command_fault(self, instance: &str, pattern: &str) -> Self {
-        self.ask(
-            json!({"do": "command-fault", "instance": instance, "kind": "stall", "pattern": pattern, "times": 1}),
-        )
-    }
-
-    /// Asks the foundation for this once the run is there.
-    pub fn then(mut self, request: Value) -> Self {
-        self.until.push(request);
-        self
-    }
-
-    fn until(mut self, request: Value) -> Self {
-        self.until.push(with(request, json!({"seconds": 60})));
-        self
-    }
-
-    /// Until a service was asked this.
-    pub fn until_request(self, service: &str, method: &str, path: &str) -> Self {
-        self.until_request_with(service, method, path, 1)
-    }
-
-    /// Until a service was asked this so many times.
-    pub fn until_request_with(self, service: &str, method: &str, path: &str, count: u32) -> Self {
-        self.until(
-            json!({"do": "wait-request", "service": service, "method": method, "path": path, "count": count}),
-        )
-    }
-
-    /// Until a script has started or ended.
-    pub fn until_script(self, job: &str, script: &str, event: &str) -> Self {
-        self.until(
-            json!({"do": "wait-journal", "match": {"job": job, "script": script, "event": event}}),
-        )
-    }
-
-    /// Until an instance was sent such a command.
-    pub fn until_command(self, instance: &str, pattern: &str) -> Self {
-        self.until(json!({"do": "wait-command", "instance": instance, "match": pattern}))
-    }
-}
-
-fn with(mut value: Value, more: Value) -> Value {
-    merge(&mut value, &more);
-    value
 }
 
 /// Plays every phase, several at a time; all that fail are told of.
