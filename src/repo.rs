@@ -20,6 +20,7 @@ mod json;
 mod lines;
 pub mod objects;
 pub mod pipeline;
+pub mod prune;
 pub mod reader;
 pub mod recovery;
 pub mod retention;

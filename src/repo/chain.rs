@@ -106,19 +106,7 @@ impl Chain {
         recovery_age: &str,
         worker_age: &[u8],
     ) -> Result<Self, String> {
-        if record.worker != Some(Digest::of(worker_age)) {
-            return Err("worker.age is not the one that the base's manifest names".into());
-        }
-        let plain = worker
-            .identity()
-            .decrypt(worker_age, OPENED_KEYS_LIMIT)
-            .map_err(|problem| format!("worker.age {problem}"))?;
-        let keys: WorkerKeys = check_format("worker.age", &plain)
-            .and_then(|()| from_json("worker.age", &plain))
-            .map_err(|error| error.to_string())?;
-        if keys.foundation != settings.foundation || keys.chain != record.id {
-            return Err("worker.age belongs to another chain".into());
-        }
+        let keys = WorkerKeys::open(&settings.foundation, worker, record, worker_age)?;
         if !settings.recipients.same_as(&keys.recipients) {
             return Err("the recipients have changed".into());
         }
@@ -134,6 +122,20 @@ impl Chain {
             seed: Seed::new(seed),
         })
     }
+}
+
+/// What a worker needs to read the index of a chain that it does not continue.
+///
+/// # Errors
+/// Why `worker_age` does not open it, as a sentence.
+pub fn index_opener(
+    foundation: &Foundation,
+    worker: &WorkerIdentity,
+    record: &ChainRecord,
+    worker_age: &[u8],
+) -> Result<Opener, String> {
+    let keys = WorkerKeys::open(foundation, worker, record, worker_age)?;
+    Opener::parse(keys.index_identity.expose()).map_err(|error| error.to_string())
 }
 
 /// What a recovery identity opens: both identities.
@@ -213,6 +215,29 @@ impl ChainKeys {
 }
 
 impl WorkerKeys {
+    /// Opens the `worker.age` that a manifest names.
+    fn open(
+        foundation: &Foundation,
+        worker: &WorkerIdentity,
+        record: &ChainRecord,
+        worker_age: &[u8],
+    ) -> Result<Self, String> {
+        if record.worker != Some(Digest::of(worker_age)) {
+            return Err("worker.age is not the one that the base's manifest names".into());
+        }
+        let plain = worker
+            .identity()
+            .decrypt(worker_age, OPENED_KEYS_LIMIT)
+            .map_err(|problem| format!("worker.age {problem}"))?;
+        let keys: Self = check_format("worker.age", &plain)
+            .and_then(|()| from_json("worker.age", &plain))
+            .map_err(|error| error.to_string())?;
+        if keys.foundation != *foundation || keys.chain != record.id {
+            return Err("worker.age belongs to another chain".into());
+        }
+        Ok(keys)
+    }
+
     fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("string keys only")
     }
