@@ -8,6 +8,7 @@ pub mod bars;
 pub mod console;
 pub mod failure;
 pub mod json;
+pub mod prune;
 pub mod restore;
 pub mod sheet;
 pub mod text;

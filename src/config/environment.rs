@@ -167,7 +167,16 @@ impl Environment {
 
 /// Maps and lists stand in a variable as YAML or JSON; everything else is a text.
 fn value_of(path: &str, text: &str, name: &str) -> Result<Value, Invalid> {
-    let structured = ["stores", "ops_manager", "director", "bosh", "tas", "limits"].contains(&path);
+    let structured = [
+        "stores",
+        "ops_manager",
+        "director",
+        "bosh",
+        "tas",
+        "limits",
+        "retention",
+    ]
+    .contains(&path);
     let list = text.trim_start().starts_with('[');
     if structured || list {
         return document::parse(text, name).map(Layer::into_value);

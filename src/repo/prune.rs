@@ -25,7 +25,7 @@ use super::seal::Identity;
 use super::sign::{Signers, WorkerIdentity};
 use crate::clock::Clock;
 use crate::shutdown::Stopped;
-use crate::store::copies::Copies;
+use crate::store::copies::{CLOCK_TOLERANCE, Copies};
 
 pub use holds::{Held, Hold, Holds};
 pub use note::DropNote;
@@ -111,8 +111,10 @@ pub enum Looked {
     Unnamed,
     /// By its index.
     Inside,
-    /// Not at all, because of this.
-    Not(String),
+    /// Not at all: nothing at hand opens it, because of this.
+    NoKey(String),
+    /// Not at all: this is wrong with it.
+    Damaged(String),
 }
 
 /// What a sweep found in, and took out of, one chain.
@@ -166,7 +168,7 @@ impl Prune {
             decisions: decide(
                 &survey.candidates(self.copies.min_copies()),
                 policy,
-                survey.at,
+                survey.at + CLOCK_TOLERANCE,
             ),
             blockers: survey.blockers.clone(),
             origin_unknown: self.signers.is_empty(),

@@ -29,8 +29,14 @@ pub(super) struct Index<'a> {
     pub(super) most_chunks: usize,
 }
 
-/// Whether backups that stay need an object, or only such as are in their grace.
-pub(super) type Named = HashMap<Digest, bool>;
+/// The roots and pages of a chain.
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// Whether backups that stay need one, or only such as are in their grace.
+    pub(super) named: HashMap<Digest, bool>,
+    /// Pages of files, and the same of them.
+    pub(super) files: Vec<(PageRecord, bool)>,
+}
 
 /// What is needed of a chunk.
 #[derive(Debug, Default)]
@@ -75,9 +81,9 @@ pub(super) struct Chunks {
 
 impl Index<'_> {
     /// All roots and pages, with the records of the pages of files.
-    pub(super) fn pages(&self) -> Result<(Named, Vec<(PageRecord, bool)>), Error> {
+    pub(super) fn pages(&self) -> Result<Pages, Error> {
         let fetcher = self.prune.fetcher();
-        let mut named: Named = self
+        let mut named: HashMap<Digest, bool> = self
             .roots
             .iter()
             .map(|(root, stays)| (*root, *stays))
@@ -96,9 +102,9 @@ impl Index<'_> {
                 }
             }
         }
-        let mut pages: Vec<_> = pages.into_values().collect();
-        pages.sort_unstable_by_key(|(record, _)| record.page);
-        Ok((named, pages))
+        let mut files: Vec<_> = pages.into_values().collect();
+        files.sort_unstable_by_key(|(record, _)| record.page);
+        Ok(Pages { named, files })
     }
 
     fn root(&self, fetcher: &Fetcher, root: &Digest) -> Result<Root, Error> {

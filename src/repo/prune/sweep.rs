@@ -12,7 +12,7 @@ use super::super::format::{KEYS_LIMIT, Manifest};
 use super::super::id::ChainId;
 use super::super::objects::{Area, Each, Sealed, Shard};
 use super::super::seal::Opener;
-use super::references::{Index, MOST_CHUNKS};
+use super::references::{Chunks, Index, MOST_CHUNKS, Pages};
 use super::{ChainSwept, Done, Looked, Plan, Prune, REMEMBERED, Survey, Tally};
 use crate::artifact::Digest;
 use crate::store::{self, Kind, ObjectName};
@@ -146,51 +146,48 @@ impl Chain<'_> {
         roots: &BTreeMap<Digest, bool>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        let judged = self
-            .opener()
-            .and_then(|opener| opener.map_or(Ok(()), |opener| self.judge(roots, &opener)));
-        match judged {
-            Ok(()) => Ok(()),
-            // The stores answer, but this chain cannot be understood.
-            Err(error @ (Error::Damaged { .. } | Error::Newer { .. } | Error::Other(_))) => {
-                self.leave(&error.to_string(), tell)
-            }
-            Err(Error::Store(error)) if error.kind == Kind::NotFound => {
-                self.leave(&error.to_string(), tell)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn leave(&mut self, why: &str, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        tell(&format!("chain {} is left as it is: {why}", self.swept.id));
-        self.swept.looked = Looked::Not(why.to_owned());
-        Ok(())
-    }
-
-    fn judge(&mut self, roots: &BTreeMap<Digest, bool>, opener: &Opener) -> Result<(), Error> {
+        let Some(opener) = self.opener()? else {
+            return Ok(());
+        };
         let id = self.swept.id.clone();
         let index = Index {
             prune: self.prune,
             chain: &id,
-            opener,
+            opener: &opener,
             roots,
             most_chunks: MOST_CHUNKS,
         };
-        let (named, pages) = index.pages()?;
         // All pages are read before anything goes: a damaged one leaves the chain as it is.
-        let mut chunks = index.chunks(&pages, 0)?;
+        let pages = match understood(index.pages())? {
+            Ok(pages) => pages,
+            Err(why) => return Ok(self.leave(why, tell)),
+        };
+        match understood(index.chunks(&pages.files, 0))? {
+            Ok(chunks) => self.judge(&index, &pages, chunks),
+            Err(why) => Ok(self.leave(why, tell)),
+        }
+    }
+
+    fn leave(&mut self, why: String, tell: &mut dyn FnMut(&str)) {
+        tell(&format!("chain {} is left as it is: {why}", self.swept.id));
+        self.swept.looked = Looked::Damaged(why);
+    }
+
+    fn judge(&mut self, index: &Index<'_>, pages: &Pages, first: Chunks) -> Result<(), Error> {
         self.swept.looked = Looked::Inside;
         for shard in Shard::all() {
-            self.shard(Area::Index, shard, |object| match named.get(&object.name) {
-                Some(true) => Verdict::Needed(0),
-                Some(false) => Verdict::InGrace,
-                None => Verdict::Unnamed,
+            self.shard(Area::Index, shard, |object| {
+                match pages.named.get(&object.name) {
+                    Some(true) => Verdict::Needed(0),
+                    Some(false) => Verdict::InGrace,
+                    None => Verdict::Unnamed,
+                }
             })?;
         }
+        let mut chunks = first;
         for shard in Shard::all() {
             if shard.number() >= chunks.end {
-                chunks = index.chunks(&pages, shard.number())?;
+                chunks = index.chunks(&pages.files, shard.number())?;
             }
             let needs = &chunks.needs;
             self.shard(Area::Data, shard, |object| match needs.get(&object.name) {
@@ -223,7 +220,7 @@ impl Chain<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.swept.looked = Looked::Not(why);
+        self.swept.looked = Looked::NoKey(why);
         Ok(None)
     }
 
@@ -310,6 +307,19 @@ impl Chain<'_> {
         });
         self.swept.locked += locked.into_inner();
         deleted.map(drop)
+    }
+}
+
+/// What is wrong with an index is no reason to end: the chain stays, the others are swept. Whether
+/// a store answers is another matter.
+fn understood<T>(read: Result<T, Error>) -> Result<Result<T, String>, Error> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(Error::Store(error)) if !matches!(error.kind, Kind::NotFound | Kind::Other) => {
+            Err(error.into())
+        }
+        Err(Error::Stopped(stopped)) => Err(stopped.into()),
+        Err(error) => Ok(Err(error.to_string())),
     }
 }
 
