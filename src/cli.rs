@@ -13,6 +13,8 @@ mod list;
 mod pre_backup_check;
 mod prune;
 mod release;
+mod recipients;
+mod replicate;
 mod restore;
 mod show;
 
@@ -210,6 +212,8 @@ fn dispatch(
             let most = (!all).then_some(limit);
             list::run(context, settings, most, json, stdout)
         }
+        Command::Recipients { asked } => recipients::run(context, settings, &asked, stdout),
+        Command::Replicate { json } => replicate::run(context, settings, json, stdout),
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
         Command::Prune { dry_run, json } => prune::run(context, settings, dry_run, json, stdout),

@@ -19,7 +19,9 @@ mod parts;
 mod plan;
 mod preflight;
 pub mod prune;
+pub mod recipients;
 mod record;
+mod replicate;
 mod restore;
 mod service_instances;
 pub mod settings;
@@ -36,6 +38,7 @@ pub use directory::from_directories;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use preflight::pre_backup_check;
+pub use replicate::replicate;
 pub use restore::restore;
 pub use steps::{before_data, step};
 

@@ -6,9 +6,11 @@
 
 pub mod bars;
 pub mod console;
+pub mod copies;
 pub mod failure;
 pub mod json;
 pub mod prune;
+pub mod recipients;
 pub mod restore;
 pub mod sheet;
 pub mod text;

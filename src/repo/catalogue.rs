@@ -249,7 +249,15 @@ impl Catalogue {
     }
 
     /// The signature first: nothing that a stranger wrote is understood, not even its format.
-    fn judge(&self, id: &BackupId, object: &ObjectName, bytes: &[u8]) -> Result<Believed, Error> {
+    ///
+    /// # Errors
+    /// Why it is not to be believed.
+    pub(super) fn judge(
+        &self,
+        id: &BackupId,
+        object: &ObjectName,
+        bytes: &[u8],
+    ) -> Result<Believed, Error> {
         let bytes = if *object == self.foundation.dropped(id) {
             DropNote::split(bytes).0
         } else {

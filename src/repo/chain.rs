@@ -158,6 +158,19 @@ impl ChainKeys {
         recovery_age: &[u8],
         identity: &Identity,
     ) -> Result<Self, String> {
+        Self::open_text(foundation, record, recovery_age, identity).map(|(keys, _)| keys)
+    }
+
+    /// The same, with the text that it opened to.
+    ///
+    /// # Errors
+    /// As [`ChainKeys::open`].
+    pub fn open_text(
+        foundation: &Foundation,
+        record: &ChainRecord,
+        recovery_age: &[u8],
+        identity: &Identity,
+    ) -> Result<(Self, Zeroizing<Vec<u8>>), String> {
         let plain = identity.decrypt(recovery_age, OPENED_KEYS_LIMIT)?;
         if Digest::of(&plain) != record.keys {
             return Err("opens to other keys than the manifest states; it was replaced".into());
@@ -191,7 +204,7 @@ impl ChainKeys {
             }
         }
         match <[Opener; 2]>::try_from(identities) {
-            Ok([data, index]) => Ok(Self { data, index }),
+            Ok([data, index]) => Ok((Self { data, index }, plain)),
             Err(found) => Err(format!(
                 "opens to {} identities instead of two",
                 found.len()
@@ -215,8 +228,11 @@ impl ChainKeys {
 }
 
 impl WorkerKeys {
-    /// Opens the `worker.age` that a manifest names.
-    fn open(
+    /// Opens `worker.age` and checks it against the manifest's statement.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub fn open(
         foundation: &Foundation,
         worker: &WorkerIdentity,
         record: &ChainRecord,

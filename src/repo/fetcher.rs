@@ -1,17 +1,16 @@
 //! Sealed objects, fetched from the first store that has them whole, and opened. docs/format.md,
 //! *Limits of a reader*.
 
+mod keys;
+
 use std::sync::Arc;
 
 use super::Error;
 use super::bridge::Bridge;
-use super::chain::ChainKeys;
-use super::format::{
-    ArtifactRecord, ComponentRecord, KEYS_LIMIT, Manifest, ROOT_LIMIT, RootHead, SEAL_OVERHEAD,
-};
+use super::format::{ArtifactRecord, ComponentRecord, ROOT_LIMIT, RootHead, SEAL_OVERHEAD};
 use super::id::{ChainId, Foundation};
 use super::index::Root;
-use super::seal::{Identity, Opener};
+use super::seal::Opener;
 use crate::artifact::Digest;
 use crate::store::copies::Copies;
 use crate::store::{Kind, ObjectName};
@@ -90,49 +89,6 @@ impl Fetcher {
             ));
         }
         Ok(root)
-    }
-
-    /// Opens the chain of a backup: its `recovery.age` out of the manifest, or one of the
-    /// chain's files.
-    ///
-    /// # Errors
-    /// When the identity opens none of them.
-    pub fn keys(&self, manifest: &Manifest, identity: &Identity) -> Result<ChainKeys, Error> {
-        let chain = &manifest.chain;
-        let from_manifest = ChainKeys::open(
-            &self.foundation,
-            chain,
-            manifest.recovery_age.as_bytes(),
-            identity,
-        );
-        let problem = match from_manifest {
-            Ok(keys) => return Ok(keys),
-            Err(problem) => problem,
-        };
-        for number in 1..100 {
-            let file = if number == 1 {
-                "recovery.age".into()
-            } else {
-                format!("recovery-{number}.age")
-            };
-            let object = self.foundation.chain_file(&chain.id, &file);
-            let open = |sealed: &[u8]| ChainKeys::open(&self.foundation, chain, sealed, identity);
-            let fetched = self.bridge.wait(self.copies.get_first(
-                &object,
-                KEYS_LIMIT,
-                |sealed: &bytes::Bytes| open(sealed).map(drop),
-            ))?;
-            match fetched.as_deref().map(open) {
-                Ok(Ok(keys)) => return Ok(keys),
-                // The first may be lost while later ones are there.
-                Err(error) if error.kind == Kind::NotFound && number > 1 => break,
-                Ok(Err(_)) | Err(_) => {}
-            }
-        }
-        Err(Error::Key(format!(
-            "the recovery identity does not open chain {} of backup {}: recovery.age {problem}; use the identity of one of its recipients",
-            chain.id, manifest.id
-        )))
     }
 }
 

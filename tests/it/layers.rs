@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 8] = [
 
 /// Outside crates and where they may appear: `a/b` is `src/a/b.rs` and all below `src/a/b/`, `` is
 /// everywhere. Every dependency has a line.
-const CRATES: [(&str, &[&str]); 34] = [
+const CRATES: [(&str, &[&str]); 35] = [
     // Plain tools of the language.
     (
         "anyhow",
@@ -55,6 +55,7 @@ const CRATES: [(&str, &[&str]); 34] = [
         &["bbr/yaml", "config/document", "bosh/tarball"],
     ),
     ("age", &["repo/seal"]),
+    ("age_core", &["repo/seal"]),
     ("zstd", &["repo/seal"]),
     ("fastcdc", &["repo/chunker"]),
     ("tar", &["artifact/tar", "operation/tree", "bosh/tarball"]),
