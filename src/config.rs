@@ -14,6 +14,7 @@ pub mod layers;
 mod leaf;
 mod location;
 mod model;
+mod object_lock;
 mod ops_manager;
 mod place;
 mod repository;
@@ -22,7 +23,7 @@ mod unknown;
 
 pub use action::{Action, Door};
 pub use layers::{Layer, Layers};
-pub use model::{LATER, keys as known_keys};
+pub use model::keys as known_keys;
 
 use crate::operation::settings::Settings;
 use environment::Environment;

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 
-use super::leaf::{Count, Flag, Hidden, Later, Names, Span, Text};
+use super::leaf::{Count, Flag, Hidden, Names, Span, Text};
 
 /// All keys.
 #[derive(Debug, Deserialize)]
@@ -45,8 +45,6 @@ pub(crate) struct Model {
     pub(crate) in_place: Option<Flag>,
     pub(crate) accept_ops_manager_version: Option<Text>,
     pub(crate) stemcells: Option<Text>,
-    #[serde(rename = "lock_days")]
-    _lock_days: Option<Later>,
 }
 
 /// One entry of `stores`: a bucket, or a directory when it has a `path`.
@@ -72,6 +70,15 @@ pub(crate) struct StoreModel {
     pub(crate) sse_kms_key_id: Option<Text>,
     pub(crate) skip_s3_checksums: Option<Flag>,
     pub(crate) checksum_algorithm: Option<Text>,
+    pub(crate) object_lock: Option<ObjectLockModel>,
+}
+
+/// `stores[].object_lock`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct ObjectLockModel {
+    pub(crate) mode: Option<Text>,
+    pub(crate) days: Option<Count>,
 }
 
 /// `ops_manager`.
@@ -150,9 +157,10 @@ pub(crate) struct RetentionModel {
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 8] = [
+    let sections: [(&'static str, &'static [&'static str]); 9] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
+        ("stores[].object_lock", fields_of::<ObjectLockModel>()),
         ("ops_manager", fields_of::<OpsManagerModel>()),
         ("director", fields_of::<DirectorModel>()),
         ("bosh", fields_of::<BoshModel>()),
@@ -165,9 +173,6 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
         .flat_map(|(section, fields)| fields.iter().map(move |field| (section, *field)))
         .collect()
 }
-
-/// The keys that are known but refused.
-pub const LATER: [&str; 1] = ["lock_days"];
 
 /// Serde tells a deserializer a struct's keys; this one only listens.
 fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
