@@ -26,7 +26,6 @@ mod opsman;
 mod pipelines;
 mod plan;
 mod planted;
-mod prune;
 mod recipients;
 mod recovery;
 mod replicate;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use lifeboat::config::environment;
+use lifeboat::config::{self, environment};
 use lifeboat::operation::settings::Step;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,11 +48,7 @@ struct Run {
 }
 
 /// Variables of a step that args hold, with a value each.
-const VARS: [(&str, &str); 3] = [
-    ("((id))", "latest"),
-    ("((deployment))", "redis"),
-    ("((why))", "audit"),
-];
+const VARS: [(&str, &str); 2] = [("((id))", "latest"), ("((deployment))", "redis")];
 
 /// Its parsed form, its head in one line, and its text.
 fn each() -> Vec<(String, Task, String)> {
@@ -133,6 +129,7 @@ fn every_param_of_a_task_is_a_variable_of_lifeboat() {
         .into_iter()
         .map(|(name, _)| name)
         .chain(["LIFEBOAT_CONFIG".to_owned()])
+        .chain(config::LATER.map(|key| format!("LIFEBOAT_{}", key.to_uppercase())))
         .collect();
     for (name, task, _) in each() {
         for param in task.params.keys() {
