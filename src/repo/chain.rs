@@ -133,6 +133,20 @@ impl ChainRecord {
     }
 }
 
+/// What a worker needs to read the index of a chain that it does not continue.
+///
+/// # Errors
+/// Why `worker_age` does not open it, as a sentence.
+pub fn index_opener(
+    foundation: &Foundation,
+    worker: &WorkerIdentity,
+    record: &ChainRecord,
+    worker_age: &[u8],
+) -> Result<Opener, String> {
+    let keys = WorkerKeys::open(foundation, worker, record, worker_age)?;
+    Opener::parse(keys.index_identity.expose()).map_err(|error| error.to_string())
+}
+
 /// What a recovery identity opens: both identities.
 #[derive(Debug, Clone)]
 pub struct ChainKeys {
