@@ -28,7 +28,7 @@ pub(super) fn policy(model: &Model, prunes: bool) -> Result<Option<Retention>, F
     let Some(given) = &model.retention else {
         return if prunes {
             let why = "; prune keeps what it says and drops the rest: {keep_last: 7, …}";
-            Err(Fault::missing("retention", why))
+            Err(Fault::not_asked("retention", why))
         } else {
             Ok(None)
         };

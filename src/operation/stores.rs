@@ -103,7 +103,7 @@ impl Stores {
             signers: self.signers.clone(),
             worker: worker(settings)?,
             recovery: recovery
-                .map(|secret| Identity::parse(secret))
+                .map(Identity::parse)
                 .transpose()
                 .map_err(|problem| anyhow!("recovery_identity {problem}"))?,
             grace: settings.repository.grace,

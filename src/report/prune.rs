@@ -105,7 +105,7 @@ pub fn text(pruned: &Pruned) -> String {
     let kept = pruned.plan.decisions.len() - drops;
     push(
         &mut text,
-        &format!("{} backups stay, {} {would}dropped", kept, drops),
+        &format!("{kept} backups stay, {drops} {would}dropped"),
     );
     let (freed, later) = (
         pruned.sum(|chain| chain.freed),

@@ -272,7 +272,8 @@ fn in_doubt_nothing_is_deleted_and_the_reason_is_said() {
             let mut is = files(&depot.path(store));
             let mut was = was.clone();
             let probe = Path::new("prod-east/probe");
-            (is.remove(probe), was.remove(probe));
+            is.remove(probe);
+            was.remove(probe);
             assert_eq!(
                 is.keys().collect::<Vec<_>>(),
                 was.keys().collect::<Vec<_>>(),
@@ -298,7 +299,7 @@ fn in_doubt_nothing_is_deleted_and_the_reason_is_said() {
     let put_away = |id: &str| {
         depot.in_both(|store| {
             fs::remove_file(store.join(format!("prod-east/backups/{id}.json"))).unwrap();
-        })
+        });
     };
     let mut other = manifest.clone();
     other["id"] = json!(forged);
@@ -316,7 +317,7 @@ fn in_doubt_nothing_is_deleted_and_the_reason_is_said() {
     doubt("future", "is later than this clock");
     put_away(future);
     depot.in_both(|store| {
-        fs::write(store.join(format!("prod-east/backups/{forged}.json")), "{").unwrap()
+        fs::write(store.join(format!("prod-east/backups/{forged}.json")), "{").unwrap();
     });
     doubt("torn", forged);
     put_away(forged);

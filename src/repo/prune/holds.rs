@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::bridge::Bridge;
 use super::super::format::FORMAT;
 use super::super::id::{BackupId, Foundation};
-use super::super::objects::Named;
+use super::super::objects::{Each, Named};
 use crate::shutdown::Stopped;
 use crate::store::copies::Copies;
 use crate::store::{self, ObjectName, WriteMode};
@@ -142,7 +142,7 @@ impl Holds {
     ///
     /// # Errors
     /// When a signal comes.
-    pub fn put(&self, hold: &Hold) -> Result<Vec<(String, Result<(), store::Error>)>, Stopped> {
+    pub fn put(&self, hold: &Hold) -> Result<Each<()>, Stopped> {
         let mut bytes = serde_json::to_vec(hold).expect("string keys only");
         bytes.push(b'\n');
         let (object, bytes) = (self.name(&hold.id), Bytes::from(bytes));
@@ -157,10 +157,7 @@ impl Holds {
     ///
     /// # Errors
     /// When a signal comes.
-    pub fn release(
-        &self,
-        id: &BackupId,
-    ) -> Result<Vec<(String, Result<(), store::Error>)>, Stopped> {
+    pub fn release(&self, id: &BackupId) -> Result<Each<()>, Stopped> {
         let object = self.name(id);
         self.each_store(|store| {
             let object = object.clone();
@@ -171,7 +168,7 @@ impl Holds {
     fn each_store<F: Future<Output = Result<(), store::Error>>>(
         &self,
         ask: impl Fn(Arc<dyn store::Store>) -> F,
-    ) -> Result<Vec<(String, Result<(), store::Error>)>, Stopped> {
+    ) -> Result<Each<()>, Stopped> {
         let mut answers = Vec::new();
         for store in self.copies.stores() {
             let answer = self.bridge.wait(ask(Arc::clone(store)))?;

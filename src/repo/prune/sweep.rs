@@ -160,11 +160,17 @@ impl Chain<'_> {
         // All pages are read before anything goes: a damaged one leaves the chain as it is.
         let pages = match understood(index.pages())? {
             Ok(pages) => pages,
-            Err(why) => return Ok(self.leave(why, tell)),
+            Err(why) => {
+                self.leave(why, tell);
+                return Ok(());
+            }
         };
         match understood(index.chunks(&pages.files, 0))? {
             Ok(chunks) => self.judge(&index, &pages, chunks),
-            Err(why) => Ok(self.leave(why, tell)),
+            Err(why) => {
+                self.leave(why, tell);
+                Ok(())
+            }
         }
     }
 
