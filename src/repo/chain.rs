@@ -124,15 +124,6 @@ impl Chain {
     }
 }
 
-impl ChainRecord {
-    /// Until when the chain takes backups: all its objects are locked from here on for as long as a
-    /// store is told.
-    pub fn end(&self, new_chain_every: Duration) -> SystemTime {
-        let started = clock::parse_rfc3339(&self.started);
-        started.unwrap_or(SystemTime::UNIX_EPOCH) + new_chain_every
-    }
-}
-
 /// What a worker needs to read the index of a chain that it does not continue.
 ///
 /// # Errors
@@ -145,6 +136,15 @@ pub fn index_opener(
 ) -> Result<Opener, String> {
     let keys = WorkerKeys::open(foundation, worker, record, worker_age)?;
     Opener::parse(keys.index_identity.expose()).map_err(|error| error.to_string())
+}
+
+impl ChainRecord {
+    /// Until when the chain takes backups: all its objects are locked from here on for as long as a
+    /// store is told.
+    pub fn end(&self, new_chain_every: Duration) -> SystemTime {
+        let started = clock::parse_rfc3339(&self.started);
+        started.unwrap_or(SystemTime::UNIX_EPOCH) + new_chain_every
+    }
 }
 
 /// What a recovery identity opens: both identities.
