@@ -16,7 +16,7 @@ class Contender:
     """Its own directory on the worker, and an empty bucket, for each run. `version` is None when it cannot take part."""
 
     name = title = version = missing = None
-    orchestrates = True  # it speaks to the instances itself
+    not_in = ()  # workloads that have nothing to say about it
 
     def __init__(self, world, programs):
         self.world, self.programs = world, programs
@@ -28,6 +28,9 @@ class Contender:
         self.end()
         os.makedirs(self.place)
         self.world.empty_store()
+        for instance in self.world.instances(workload.name):
+            # What a run that failed left behind.
+            clear(os.path.join(instance["root"], "var/vcap/store/bbr-backup"))
 
     def end(self):
         clear(os.path.join(self.world.scratch, "worker"))
@@ -120,6 +123,7 @@ class Bbr(WithBbr):
     """bbr, tar, age, and an upload: what operators' pipelines do, with encryption. tar and age run side by side, which is
     faster than one after the other and needs less disk."""
 
+    not_in = ("daily-blobs", "daily-dumps")  # ten times the first backup
     name, title, tools = "bbr", "bbr + tar + age + rclone", ("tar", "age", "rclone")
     commands = ["bbr deployment … backup", "tar -c artifact | age -r RECIPIENT -o backup.tar.age", "rclone copyto backup.tar.age s3:…",
                 "rclone copyto s3:… backup.tar.age", "age -d -i KEY backup.tar.age | tar -x", "bbr deployment … restore"]
@@ -172,6 +176,7 @@ class Bbr(WithBbr):
 class Restic(WithBbr):
     """restic of what bbr drained."""
 
+    not_in = ("lock",)  # bbr's
     name, title, tools = "restic", "bbr + restic", ("restic",)
     commands = ["bbr deployment … backup", "restic backup artifact", "restic restore latest", "bbr deployment … restore"]
 
