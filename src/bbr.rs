@@ -43,6 +43,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod upload;
 mod workflow;
 mod yaml;

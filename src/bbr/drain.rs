@@ -9,14 +9,15 @@ mod sums;
 use std::io::{self, BufReader, Read};
 
 pub(super) use self::sums::Sums;
-use super::commands::{DrainPaths, Pace};
+use super::commands::Pace;
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
+use super::transfer::Transfer;
 use super::workflow::{Run, stopped};
 use crate::artifact::tar::{Entry, EntryKind, TarReader};
 use crate::artifact::{EntrySink, name};
 use crate::monitor::{Meter, Monitor};
-use crate::remote::{self, Command, Remote, Running};
+use crate::remote::Running;
 use crate::shutdown::Shutdown;
 
 /// How often a file that changes is asked again.
@@ -72,33 +73,28 @@ impl Run {
         monitor: &dyn Monitor,
         shutdown: &Shutdown,
     ) -> Result<Drained, Errors> {
-        let settings = &self.target().settings;
         let drain = Drain {
-            remote: self.target().instance(artifact.job).remote.as_ref(),
-            paths: DrainPaths::new(settings, &artifact.place.directory),
-            artifact,
+            it: Transfer::new(self, artifact, Phase::Drain, shutdown),
             meter,
             monitor,
-            shutdown,
         };
         drain.run(sink).map_err(Errors::from)
     }
 }
 
 struct Drain<'a> {
-    remote: &'a dyn Remote,
-    paths: DrainPaths,
-    artifact: &'a Artifact,
+    it: Transfer<'a>,
     meter: &'a Meter,
     monitor: &'a dyn Monitor,
-    shutdown: &'a Shutdown,
 }
 
 impl Drain<'_> {
     fn run(&self, sink: &mut dyn EntrySink) -> Result<Drained, Error> {
-        self.list()?;
-        let mut sums = self.start(&self.paths.sums(Pace::Gentle))?;
-        let mut tar = self.start(&self.paths.all())?;
+        self.meter.set_total(self.it.list()?);
+        let mut sums = self
+            .it
+            .start("hashing", &self.it.paths.sums(Pace::Gentle))?;
+        let mut tar = self.it.start("tar", &self.it.paths.all())?;
         let mut entries = TarReader::new(BufReader::with_capacity(TAR_BUFFER, &mut tar.stdout));
         let mut records = Sums::new(&mut sums.stdout);
         let mut drained = Drained::default();
@@ -111,24 +107,24 @@ impl Drain<'_> {
                 other => self.broken(other),
             });
         }
-        let exit = sums.finish().map_err(|error| self.lost("hashing", error))?;
+        let exit = sums
+            .finish()
+            .map_err(|error| self.it.lost("hashing", error))?;
         if !exit.ok() {
-            return Err(self.failed("hashing", exit));
+            return Err(self.it.failed("hashing", exit));
         }
-        let exit = tar.finish().map_err(|error| self.lost("tar", error))?;
+        let exit = tar.finish().map_err(|error| self.it.lost("tar", error))?;
         match exit.status {
             0 => {}
             // GNU tar: "some files differ"; what differs was compared and mended above.
             1 => {
-                self.monitor.warn(&format!(
-                    "{}, artifact {}: tar says: {}",
-                    self.artifact.instance, self.artifact.place.file_name, exit.stderr
-                ));
+                self.monitor
+                    .warn(&format!("{}: tar says: {}", self.it.whose(), exit.stderr));
                 drained
                     .warnings
                     .extend(exit.stderr.lines().map(str::to_owned));
             }
-            _ => return Err(self.failed("tar", exit)),
+            _ => return Err(self.it.failed("tar", exit)),
         }
         self.report(&drained);
         Ok(drained)
@@ -142,27 +138,9 @@ impl Drain<'_> {
         }
         match running.finish() {
             Ok(exit) if exit.ok() => self.broken(broken),
-            Ok(exit) => self.failed(doing, exit),
-            Err(error) => self.lost(doing, error),
+            Ok(exit) => self.it.failed(doing, exit),
+            Err(error) => self.it.lost(doing, error),
         }
-    }
-
-    fn list(&self) -> Result<(), Error> {
-        let output = self
-            .remote
-            .run(&self.paths.list(), self.shutdown)
-            .map_err(|error| self.lost("listing", error))?;
-        if !output.exit.ok() {
-            return Err(self.failed("listing", output.exit));
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
-        let bytes = text
-            .split_whitespace()
-            .nth(1)
-            .and_then(|bytes| bytes.parse().ok())
-            .ok_or_else(|| self.said("the listing does not end with its size"))?;
-        self.meter.set_total(bytes);
-        Ok(())
     }
 
     /// Reads both streams to their ends.
@@ -219,21 +197,19 @@ impl Drain<'_> {
         let shown = name::shown(path);
         for attempt in 1..=AGAIN {
             self.monitor.warn(&format!(
-                "{}, artifact {}: {shown} changed while it was read; it is taken again ({attempt} of {AGAIN})",
-                self.artifact.instance, self.artifact.place.file_name
+                "{}: {shown} changed while it was read; it is taken again ({attempt} of {AGAIN})",
+                self.it.whose()
             ));
             let output = self
-                .remote
-                .run(&self.paths.sum_again(path), self.shutdown)
-                .map_err(|error| Broken::Error(self.lost("hashing", error)))?;
-            if !output.exit.ok() {
-                return Err(Broken::Error(self.failed("hashing", output.exit)));
-            }
+                .it
+                .run("hashing", &self.it.paths.sum_again(path))
+                .map_err(Broken::Error)?;
             let (listed, _) = Sums::new(&output.stdout[..])
                 .next()?
                 .ok_or_else(|| Broken::Said(format!("no sum came for {shown}")))?;
             let mut tar = self
-                .start(&self.paths.file_again(path))
+                .it
+                .start("tar", &self.it.paths.file_again(path))
                 .map_err(Broken::Error)?;
             let digest = {
                 let mut entries = TarReader::new(&mut tar.stdout);
@@ -251,9 +227,9 @@ impl Drain<'_> {
             };
             let exit = tar
                 .finish()
-                .map_err(|error| Broken::Error(self.lost("tar", error)))?;
+                .map_err(|error| Broken::Error(self.it.lost("tar", error)))?;
             if exit.status > 1 {
-                return Err(Broken::Error(self.failed("tar", exit)));
+                return Err(Broken::Error(self.it.failed("tar", exit)));
             }
             if digest == listed {
                 return Ok(());
@@ -265,71 +241,31 @@ impl Drain<'_> {
         )))
     }
 
-    fn start(&self, command: &Command) -> Result<Running, Error> {
-        let mut running = self
-            .remote
-            .start(command, self.shutdown)
-            .map_err(|error| self.lost(&command.label, error))?;
-        drop(running.stdin.take());
-        Ok(running)
-    }
-
     fn report(&self, drained: &Drained) {
         let unrestorable = &drained.unrestorable;
         if unrestorable.count > 0 {
             self.monitor.warn(&format!(
-                "{}, artifact {}: {} entries are kept but not restorable by bbr, only by Lifeboat \
+                "{}: {} entries are kept but not restorable by bbr, only by Lifeboat \
                  (links, devices, or odd characters in names): {}",
-                self.artifact.instance,
-                self.artifact.place.file_name,
+                self.it.whose(),
                 unrestorable.count,
                 unrestorable.examples.join(", ")
             ));
         }
     }
 
-    fn failed(&self, doing: &str, exit: remote::Exit) -> Error {
-        Error {
-            phase: Phase::Drain,
-            trouble: Trouble::Command {
-                instance: self.artifact.instance.clone(),
-                doing: self.doing(doing),
-                status: exit.status,
-                stderr: exit.stderr,
-            },
-        }
-    }
-
-    fn lost(&self, doing: &str, error: remote::Error) -> Error {
-        Error::remote(Phase::Drain, &self.doing(doing), error)
-    }
-
-    fn doing(&self, doing: &str) -> String {
-        format!("{doing} of artifact {}", self.artifact.place.file_name)
-    }
-
-    fn said(&self, text: &str) -> Error {
-        Error::said(
-            Phase::Drain,
-            format!(
-                "{}, artifact {}: {text}",
-                self.artifact.instance, self.artifact.place.file_name
-            ),
-        )
-    }
-
     fn broken(&self, broken: Broken) -> Error {
-        if self.shutdown.is_raised() {
+        if self.it.shutdown.is_raised() {
             return stopped(Phase::Drain);
         }
         match broken {
-            Broken::Tar(error) | Broken::Sums(error) => self.said(&error.to_string()),
-            Broken::Said(text) => self.said(&text),
+            Broken::Tar(error) | Broken::Sums(error) => self.it.said(&error.to_string()),
+            Broken::Said(text) => self.it.said(&text),
             Broken::Error(error) => error,
             Broken::Sink(source) => Error {
                 phase: Phase::Drain,
                 trouble: Trouble::Sink {
-                    artifact: self.artifact.place.file_name.clone(),
+                    artifact: self.it.artifact.place.file_name.clone(),
                     source,
                 },
             },
