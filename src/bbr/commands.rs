@@ -271,6 +271,8 @@ impl DrainPaths {
                 "tar",
                 "--create",
                 "--format=gnu",
+                // Else a backslash in a name that is given as a word begins an escape.
+                "--no-unquote",
                 "--hard-dereference",
                 "--no-recursion",
                 "--file=-",
