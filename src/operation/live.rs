@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, Result};
 
 use super::Context;
 use super::guards::Skipped;
+use crate::artifact::base::Alone;
 use crate::artifact::{EntrySink, Form};
 use crate::bbr;
 use crate::clock;
@@ -336,7 +337,7 @@ impl Live {
         let mut watched = Skipped::new(&mut writer);
         let drained = self.run.drain(
             artifact,
-            &mut watched,
+            &mut Alone(&mut watched),
             &meter,
             &*context.monitor,
             &context.shutdown,

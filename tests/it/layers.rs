@@ -58,7 +58,7 @@ const CRATES: [(&str, &[&str]); 34] = [
     ("zstd", &["repo/seal"]),
     ("fastcdc", &["repo/chunker"]),
     ("tar", &["artifact/tar", "operation/tree", "bosh/tarball"]),
-    ("flate2", &["bosh/tarball", "opsman/zip"]),
+    ("flate2", &["bbr/drain/take", "bosh/tarball", "opsman/zip"]),
     ("sha2", &["artifact", "repo", "ssh/keys"]),
     // Login keys and signatures are two uses of one format of keys.
     ("ssh_key", &["ssh/keys", "repo/sign", "config/keys"]),

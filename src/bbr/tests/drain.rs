@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::super::testing::{Fault, Kept, World};
 use super::super::{Drained, Errors, Run};
 use super::never;
+use crate::artifact::base::Alone;
 use crate::artifact::{Digest, EntrySink};
 use crate::monitor::{Meter, Silent};
 
@@ -27,7 +28,13 @@ fn drain(world: &World, run: &Run) -> (Kept, Meter, Result<Drained, Errors>) {
     let mut kept = Kept::default();
     let meter = Meter::new("j", None);
     let artifact = &run.artifacts()[0];
-    let result = run.drain(artifact, &mut kept, &meter, &world.monitor, &never());
+    let result = run.drain(
+        artifact,
+        &mut Alone(&mut kept),
+        &meter,
+        &world.monitor,
+        &never(),
+    );
     (kept, meter, result)
 }
 
@@ -42,7 +49,14 @@ fn finish(world: &World, run: &Run) {
 fn an_empty_artifact_is_one_directory() {
     let (world, run) = drained_world(|_| {});
     let (kept, meter, result) = drain(&world, &run);
-    assert_eq!(result.unwrap(), Drained::default());
+    let drained = result.unwrap();
+    assert!((10_240..11_000).contains(&drained.wire_bytes));
+    let wire_bytes = drained.wire_bytes;
+    let nothing = Drained {
+        wire_bytes,
+        ..Drained::default()
+    };
+    assert_eq!(drained, nothing);
     assert_eq!(kept.names, [b"./".to_vec()]);
     assert!(kept.zeros.unwrap() >= 1024);
     assert_eq!(meter.total(), Some(0));
@@ -278,7 +292,13 @@ fn a_signal_ends_a_drain() {
     let mut kept = Kept::default();
     let meter = Meter::new("j", None);
     let error = run
-        .drain(&run.artifacts()[0], &mut kept, &meter, &Silent, &signal)
+        .drain(
+            &run.artifacts()[0],
+            &mut Alone(&mut kept),
+            &meter,
+            &Silent,
+            &signal,
+        )
         .unwrap_err();
     assert!(error.is_stopped(), "{error}");
     run.finish(&never()).unwrap();
@@ -321,7 +341,7 @@ fn a_file_that_grows_under_tar_is_a_warning_and_comes_whole() {
     let drained = run
         .drain(
             &run.artifacts()[0],
-            &mut slow,
+            &mut Alone(&mut slow),
             &meter,
             &world.monitor,
             &never(),
@@ -362,7 +382,7 @@ fn what_the_sink_says_is_passed_on() {
     let error = run
         .drain(
             &run.artifacts()[0],
-            &mut Full,
+            &mut Alone(&mut Full),
             &meter,
             &world.monitor,
             &never(),
