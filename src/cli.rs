@@ -10,6 +10,8 @@ mod fetch;
 mod keygen;
 mod list;
 mod pre_backup_check;
+mod recipients;
+mod replicate;
 mod restore;
 mod show;
 
@@ -207,6 +209,8 @@ fn dispatch(
             let most = (!all).then_some(limit);
             list::run(context, settings, most, json, stdout)
         }
+        Command::Recipients { asked } => recipients::run(context, settings, &asked, stdout),
+        Command::Replicate { json } => replicate::run(context, settings, json, stdout),
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
         Command::Keygen { .. } | Command::Version => Ok(Ended::Done),

@@ -17,7 +17,9 @@ mod ops_manager;
 mod parts;
 mod plan;
 mod preflight;
+pub mod recipients;
 mod record;
+mod replicate;
 mod restore;
 mod service_instances;
 pub mod settings;
@@ -34,6 +36,7 @@ pub use directory::from_directories;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use preflight::pre_backup_check;
+pub use replicate::replicate;
 pub use restore::restore;
 pub use steps::{before_data, step};
 

@@ -6,8 +6,10 @@
 
 pub mod bars;
 pub mod console;
+pub mod copies;
 pub mod failure;
 pub mod json;
+pub mod recipients;
 pub mod restore;
 pub mod sheet;
 pub mod text;

@@ -78,6 +78,35 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the store does not answer or denies it.
     async fn delete(&self, name: &ObjectName) -> Result<(), Error>;
+
+    /// What the store still keeps of an object: every version with content, newest first, the
+    /// current one too. An object that was deleted may have some. None from a store that keeps
+    /// no versions.
+    ///
+    /// # Errors
+    /// When the store does not answer or denies it.
+    async fn versions(&self, _name: &ObjectName) -> Result<Vec<Version>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Reads one version of an object whole.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    async fn get_version(
+        &self,
+        name: &ObjectName,
+        _version: &Version,
+        _limit: u64,
+    ) -> Result<Bytes, Error> {
+        let message = "has no earlier versions in a store of this kind";
+        Err(Error::new(
+            Kind::NotFound,
+            self.name(),
+            name.as_str(),
+            message,
+        ))
+    }
 }
 
 /// Whether an object may be there already.
@@ -98,6 +127,19 @@ pub struct Listed {
     pub size: u64,
     /// When it was written, by the store's clock, to the second.
     pub modified: SystemTime,
+}
+
+/// One version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// What the store calls it.
+    pub id: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written, by the store's clock, to the second.
+    pub modified: SystemTime,
+    /// Whether it is what a get gives.
+    pub is_current: bool,
 }
 
 /// A name below the store's prefix: segments of `[A-Za-z0-9][A-Za-z0-9._-]{0,127}` joined by

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value};
 
-use super::restore;
+use super::{recipients, restore};
 use crate::config::Door;
 
 macro_rules! help {
@@ -18,6 +18,8 @@ macro_rules! help {
         )
     };
 }
+
+pub(super) use help;
 
 /// Encrypted streaming backups of Tanzu Operations Manager foundations.
 ///
@@ -127,6 +129,24 @@ pub(super) enum Command {
         #[arg(long = "artifact", value_name = "GLOB")]
         artifacts: Vec<String>,
     },
+    /// Shows who can open which backups, and lets more people open old ones.
+    ///
+    /// New backups are sealed to `recipients` of the configuration; a change there begins a new
+    /// chain. `recipients add` opens the chains before it to a new key.
+    #[command(after_help = help!("  lifeboat --config prod.yml recipients list\n  lifeboat --config prod.yml recipients add age1…"))]
+    Recipients {
+        #[command(subcommand)]
+        asked: recipients::Asked,
+    },
+    /// Brings every store to the full set: a new one, or one that was away.
+    ///
+    /// Copies sealed objects from store to store; needs no identity. What is there is only listed.
+    #[command(after_help = help!("  lifeboat --config prod.yml replicate"))]
+    Replicate {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Restores a foundation, step by step; or prints the plan.
     ///
     /// Every step is safe to run again. Each that changes something needs --confirm-target (or
@@ -180,7 +200,10 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         Command::Backup { .. } => Some(Door::Backup),
         Command::PreBackupCheck { .. } => Some(Door::Precheck),
         Command::Cleanup { .. } => Some(Door::Cleanup),
-        Command::List { .. } | Command::Show { .. } => Some(Door::Read),
+        Command::List { .. }
+        | Command::Recipients { .. }
+        | Command::Replicate { .. }
+        | Command::Show { .. } => Some(Door::Read),
         Command::Fetch { .. } => Some(Door::Fetch),
         Command::Restore { step, .. } => Some(step.door()),
         Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
@@ -234,8 +257,12 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
                 }
             }
         }
-        Command::Keygen { .. } | Command::List { .. } | Command::Show { .. } | Command::Version => {
-        }
+        Command::Keygen { .. }
+        | Command::List { .. }
+        | Command::Recipients { .. }
+        | Command::Replicate { .. }
+        | Command::Show { .. }
+        | Command::Version => {}
     }
     keys
 }

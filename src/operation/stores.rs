@@ -176,7 +176,7 @@ pub(super) fn a_day_before(id: &BackupId) -> BackupId {
     BackupId::new(time.unwrap_or(SystemTime::UNIX_EPOCH), None, [0; 4])
 }
 
-fn worker(settings: &Settings) -> Result<Option<WorkerIdentity>> {
+pub(super) fn worker(settings: &Settings) -> Result<Option<WorkerIdentity>> {
     settings
         .repository
         .worker_identity

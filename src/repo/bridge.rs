@@ -5,10 +5,28 @@ use std::future::Future;
 
 use tokio::runtime::Handle;
 
+use crate::artifact::Digest;
 use crate::shutdown::{LOOK, Shutdown, Stopped};
 
 /// Something that [`Bridge::spawn`] or [`Bridge::spawn_blocking`] started.
 pub type Task<T> = tokio::task::JoinHandle<T>;
+
+/// How much may run side by side.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// At most so many at once.
+    pub most: usize,
+    /// At most so many bytes of them at once, or one alone.
+    pub bytes: u64,
+}
+
+/// The digest of many bytes, made where waiting disturbs nobody.
+pub async fn digest(bytes: bytes::Bytes) -> Digest {
+    let again = bytes.clone();
+    let hashed = tokio::task::spawn_blocking(move || Digest::of(&bytes)).await;
+    // It ends early with the runtime alone.
+    hashed.unwrap_or_else(|_ended| Digest::of(&again))
+}
 
 /// Runs futures for blocking callers.
 #[derive(Clone, Debug)]
@@ -41,6 +59,55 @@ impl Bridge {
                 tokio::select! {
                     output = &mut future => return Ok(output),
                     () = tokio::time::sleep(LOOK) => self.shutdown.check()?,
+                }
+            }
+        })
+    }
+
+    /// Runs what `start` makes of each item side by side, within `load`, and hands `each` what
+    /// came of it, as it ends. An item for which `start` makes nothing is passed over. Neither
+    /// may wait by a bridge.
+    ///
+    /// # Errors
+    /// When a signal comes first; what runs is dropped then.
+    pub fn side_by_side<I, F>(
+        &self,
+        items: impl IntoIterator<Item = I>,
+        load: Load,
+        weigh: impl Fn(&I) -> u64,
+        mut start: impl FnMut(I) -> Option<F>,
+        mut each: impl FnMut(F::Output),
+    ) -> Result<(), Stopped>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.wait(async {
+            let mut running = tokio::task::JoinSet::new();
+            let mut items = items.into_iter().peekable();
+            let mut bytes = 0;
+            loop {
+                while running.len() < load.most
+                    && let Some(item) = items
+                        .next_if(|next| running.is_empty() || bytes + weigh(next) <= load.bytes)
+                {
+                    let weight = weigh(&item);
+                    if let Some(future) = start(item) {
+                        bytes += weight;
+                        running.spawn(async move { (weight, future.await) });
+                    }
+                }
+                match running.join_next().await {
+                    None => return,
+                    Some(Ok((weight, output))) => {
+                        bytes -= weight;
+                        each(output);
+                    }
+                    Some(Err(ended)) => {
+                        if ended.is_panic() {
+                            std::panic::resume_unwind(ended.into_panic());
+                        }
+                    }
                 }
             }
         })

@@ -90,8 +90,20 @@ impl Catalogue {
     /// # Errors
     /// When no store answers.
     pub fn list(&self, after: Option<&BackupId>) -> Result<Listing, Error> {
-        let prefix = self.foundation.manifests();
         let after = after.map(|id| self.foundation.manifest(id).to_string());
+        self.list_of(self.foundation.manifests(), after)
+    }
+
+    /// The same of what lies under `dropped/` with a greater id than this one.
+    ///
+    /// # Errors
+    /// When no store answers.
+    pub fn list_dropped(&self, after: &BackupId) -> Result<Listing, Error> {
+        let after = self.foundation.dropped(after).to_string();
+        self.list_of(self.foundation.dropped_prefix(), Some(after))
+    }
+
+    fn list_of(&self, prefix: String, after: Option<String>) -> Result<Listing, Error> {
         let union: Union = self
             .bridge
             .wait(self.copies.list_union(&prefix, after.as_deref()))??;
@@ -234,7 +246,15 @@ impl Catalogue {
     }
 
     /// The signature first: nothing that a stranger wrote is understood, not even its format.
-    fn judge(&self, id: &BackupId, object: &ObjectName, bytes: &[u8]) -> Result<Believed, Error> {
+    ///
+    /// # Errors
+    /// Why it is not to be believed.
+    pub(super) fn judge(
+        &self,
+        id: &BackupId,
+        object: &ObjectName,
+        bytes: &[u8],
+    ) -> Result<Believed, Error> {
         let (line, signature) = Signed::split(object.as_str(), bytes)?;
         let origin = if self.signers.is_empty() {
             Origin::NotVerified

@@ -106,19 +106,7 @@ impl Chain {
         recovery_age: &str,
         worker_age: &[u8],
     ) -> Result<Self, String> {
-        if record.worker != Some(Digest::of(worker_age)) {
-            return Err("worker.age is not the one that the base's manifest names".into());
-        }
-        let plain = worker
-            .identity()
-            .decrypt(worker_age, OPENED_KEYS_LIMIT)
-            .map_err(|problem| format!("worker.age {problem}"))?;
-        let keys: WorkerKeys = check_format("worker.age", &plain)
-            .and_then(|()| from_json("worker.age", &plain))
-            .map_err(|error| error.to_string())?;
-        if keys.foundation != settings.foundation || keys.chain != record.id {
-            return Err("worker.age belongs to another chain".into());
-        }
+        let keys = WorkerKeys::open(&settings.foundation, worker, record, worker_age)?;
         if !settings.recipients.same_as(&keys.recipients) {
             return Err("the recipients have changed".into());
         }
@@ -156,6 +144,19 @@ impl ChainKeys {
         recovery_age: &[u8],
         identity: &Identity,
     ) -> Result<Self, String> {
+        Self::open_text(foundation, record, recovery_age, identity).map(|(keys, _)| keys)
+    }
+
+    /// The same, with the text that it opened to.
+    ///
+    /// # Errors
+    /// As [`ChainKeys::open`].
+    pub fn open_text(
+        foundation: &Foundation,
+        record: &ChainRecord,
+        recovery_age: &[u8],
+        identity: &Identity,
+    ) -> Result<(Self, Zeroizing<Vec<u8>>), String> {
         let plain = identity.decrypt(recovery_age, OPENED_KEYS_LIMIT)?;
         if Digest::of(&plain) != record.keys {
             return Err("opens to other keys than the manifest states; it was replaced".into());
@@ -189,7 +190,7 @@ impl ChainKeys {
             }
         }
         match <[Opener; 2]>::try_from(identities) {
-            Ok([data, index]) => Ok(Self { data, index }),
+            Ok([data, index]) => Ok((Self { data, index }, plain)),
             Err(found) => Err(format!(
                 "opens to {} identities instead of two",
                 found.len()
@@ -213,6 +214,32 @@ impl ChainKeys {
 }
 
 impl WorkerKeys {
+    /// Opens `worker.age` and checks it against the manifest's statement.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub fn open(
+        foundation: &Foundation,
+        worker: &WorkerIdentity,
+        record: &ChainRecord,
+        worker_age: &[u8],
+    ) -> Result<Self, String> {
+        if record.worker != Some(Digest::of(worker_age)) {
+            return Err("worker.age is not the one that the base's manifest names".into());
+        }
+        let plain = worker
+            .identity()
+            .decrypt(worker_age, OPENED_KEYS_LIMIT)
+            .map_err(|problem| format!("worker.age {problem}"))?;
+        let keys: Self = check_format("worker.age", &plain)
+            .and_then(|()| from_json("worker.age", &plain))
+            .map_err(|error| error.to_string())?;
+        if keys.foundation != *foundation || keys.chain != record.id {
+            return Err("worker.age belongs to another chain".into());
+        }
+        Ok(keys)
+    }
+
     fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("string keys only")
     }

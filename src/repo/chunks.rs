@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Error;
 use super::bridge::Task;
+use super::fetcher::{Fetcher, open_object};
 use super::format::{CHUNK_LIMIT, ChunkRecord, Part};
 use super::id::ChainId;
 use super::index::FilePage;
-use super::reader::{Fetcher, open_object};
 use super::seal::Opener;
 use crate::artifact::Digest;
 use crate::shutdown::Stopped;

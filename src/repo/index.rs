@@ -1,267 +1,19 @@
 //! Entries become lines, lines become pages, pages a root; and back. docs/format.md, *Index*.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+mod drafts;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+pub use self::drafts::{
+    AVERAGE_ENTRIES, FileChunk, FileEntry, FilePages, OtherPages, PendingPart, root_lines,
+};
 use super::Error;
 use super::format::{
     CHUNK_LIMIT, ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead,
 };
 use super::lines::{check_format, first_line, from_json, lines};
-use super::pipeline::{Pending, Pipeline};
-use crate::artifact::{Digest, Form};
-
-/// Parts on one line at most: 40 bytes each, far below the line limit of 1 MiB.
-pub const PARTS_PER_LINE: usize = 2_000;
-/// A page is closed at these sizes, whatever its entries say. With a table line of 2,000
-/// chunks (140 bytes each) and heads of 3 MiB as base64 it stays below 8 MiB.
-const FULL_PAGE: Size = Size {
-    lines: 4_000,
-    parts: PARTS_PER_LINE,
-    head_bytes: 3 << 20,
-};
-/// A page has this many entries before its content may close it, and on average
-/// [`AVERAGE_ENTRIES`] more.
-const FEWEST_ENTRIES: usize = 256;
-/// See [`FEWEST_ENTRIES`].
-pub const AVERAGE_ENTRIES: u64 = 768;
-/// Closed pages that may wait for their chunks to be sealed.
-const WAITING_PAGES: usize = 2;
-
-/// A piece of a chunk that may still be on its way.
-#[derive(Debug, Clone)]
-pub struct PendingPart {
-    /// The chunk.
-    pub chunk: Arc<Pending>,
-    /// Offset in it.
-    pub offset: u32,
-    /// Length in bytes.
-    pub length: u32,
-}
-
-/// A regular file whose content has been taken.
-#[derive(Debug)]
-pub struct FileEntry {
-    /// Header blocks.
-    pub head: Vec<u8>,
-    /// Of the content.
-    pub digest: Digest,
-    /// Of the content, in bytes.
-    pub size: u64,
-    /// Where the content is.
-    pub parts: Vec<PendingPart>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Size {
-    lines: usize,
-    parts: usize,
-    head_bytes: usize,
-}
-
-impl Size {
-    fn reaches(self, full: Self) -> bool {
-        self.lines >= full.lines || self.parts >= full.parts || self.head_bytes >= full.head_bytes
-    }
-}
-
-#[derive(Debug)]
-struct DraftLine {
-    head: Option<(String, Digest, u64)>,
-    parts: Vec<PendingPart>,
-    more: bool,
-}
-
-/// Collects the files of one artifact.
-#[derive(Debug, Default)]
-pub struct FilePages {
-    draft: Vec<DraftLine>,
-    size: Size,
-    waiting: VecDeque<Vec<DraftLine>>,
-    pages: Vec<PageRecord>,
-}
-
-impl FilePages {
-    /// Adds a file. `true`: the page is closed (its last chunk must be sent on its way now).
-    ///
-    /// # Errors
-    /// When a page cannot be stored.
-    pub fn add(
-        &mut self,
-        entry: FileEntry,
-        ends_page: bool,
-        pipeline: &Pipeline,
-    ) -> Result<bool, Error> {
-        self.size.head_bytes += entry.head.len();
-        let head = (BASE64.encode(&entry.head), entry.digest, entry.size);
-        let mut head = Some(head);
-        let mut parts = entry.parts.into_iter().peekable();
-        loop {
-            let share: Vec<_> = parts.by_ref().take(PARTS_PER_LINE).collect();
-            let more = parts.peek().is_some();
-            self.size.lines += 1;
-            self.size.parts += share.len();
-            self.draft.push(DraftLine {
-                head: head.take(),
-                parts: share,
-                more,
-            });
-            if !more {
-                break;
-            }
-            self.close(pipeline)?;
-        }
-        let closes =
-            self.size.reaches(FULL_PAGE) || (self.size.lines >= FEWEST_ENTRIES && ends_page);
-        if closes {
-            self.close(pipeline)?;
-        }
-        Ok(closes)
-    }
-
-    fn close(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
-        if !self.draft.is_empty() {
-            self.waiting.push_back(std::mem::take(&mut self.draft));
-            self.size = Size::default();
-        }
-        while self.waiting.len() > WAITING_PAGES {
-            self.store_next(pipeline)?;
-        }
-        Ok(())
-    }
-
-    fn store_next(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
-        let Some(draft) = self.waiting.pop_front() else {
-            return Ok(());
-        };
-        let mut table = Vec::new();
-        let mut known = HashMap::new();
-        let mut bytes = 0;
-        let mut rows = Vec::with_capacity(draft.len());
-        for line in draft {
-            let mut parts = Vec::with_capacity(line.parts.len());
-            for part in line.parts {
-                let chunk = part.chunk.record(pipeline.shutdown())?;
-                let at = *known.entry(chunk.0).or_insert_with(|| {
-                    table.push(chunk);
-                    table.len() - 1
-                });
-                bytes += u64::from(part.length);
-                let at = u32::try_from(at).expect("a page has a few thousand parts");
-                parts.push(Part(at, part.offset, part.length));
-            }
-            let (head, sha256, size) = match line.head {
-                Some((head, digest, size)) => (Some(head), Some(digest), Some(size)),
-                None => (None, None, None),
-            };
-            rows.push(FileLine {
-                head,
-                sha256,
-                size,
-                parts,
-                more: line.more,
-            });
-        }
-        let plain = to_lines(&ChunkTable { chunks: table }, &rows);
-        self.pages.push(PageRecord {
-            page: pipeline.add_index(&plain)?,
-            kind: PageKind::Files,
-            entries: rows.len() as u64,
-            bytes,
-            list: String::new(),
-        });
-        Ok(())
-    }
-
-    /// Stores what is left. All chunks must be on their way.
-    ///
-    /// # Errors
-    /// When a page cannot be stored.
-    pub fn finish(mut self, pipeline: &Pipeline) -> Result<Vec<PageRecord>, Error> {
-        self.close(pipeline)?;
-        while !self.waiting.is_empty() {
-            self.store_next(pipeline)?;
-        }
-        Ok(self.pages)
-    }
-}
-
-/// Collects the entries without content of one artifact.
-#[derive(Debug, Default)]
-pub struct OtherPages {
-    draft: Vec<OtherLine>,
-    size: Size,
-    pages: Vec<PageRecord>,
-}
-
-impl OtherPages {
-    /// Adds an entry that stands behind `at` files.
-    ///
-    /// # Errors
-    /// When a page cannot be stored.
-    pub fn add(
-        &mut self,
-        head: &[u8],
-        at: u64,
-        ends_page: bool,
-        pipeline: &Pipeline,
-    ) -> Result<(), Error> {
-        self.size.lines += 1;
-        self.size.head_bytes += head.len();
-        self.draft.push(OtherLine {
-            head: BASE64.encode(head),
-            at,
-        });
-        if self.size.reaches(FULL_PAGE) || (self.size.lines >= FEWEST_ENTRIES && ends_page) {
-            self.close(pipeline)?;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
-        if self.draft.is_empty() {
-            return Ok(());
-        }
-        let rows = std::mem::take(&mut self.draft);
-        self.size = Size::default();
-        let plain = to_lines(&ChunkTable { chunks: Vec::new() }, &rows);
-        self.pages.push(PageRecord {
-            page: pipeline.add_index(&plain)?,
-            kind: PageKind::Others,
-            entries: rows.len() as u64,
-            bytes: 0,
-            list: String::new(),
-        });
-        Ok(())
-    }
-
-    /// Stores what is left.
-    ///
-    /// # Errors
-    /// When a page cannot be stored.
-    pub fn finish(mut self, pipeline: &Pipeline) -> Result<Vec<PageRecord>, Error> {
-        self.close(pipeline)?;
-        Ok(self.pages)
-    }
-}
-
-/// A root's bytes.
-pub fn root_lines(head: &RootHead, pages: &[PageRecord]) -> Vec<u8> {
-    to_lines(head, pages)
-}
-
-fn to_lines<H: serde::Serialize, L: serde::Serialize>(head: &H, rows: &[L]) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(head).expect("string keys only");
-    bytes.push(b'\n');
-    for row in rows {
-        serde_json::to_writer(&mut bytes, row).expect("writing to memory");
-        bytes.push(b'\n');
-    }
-    bytes
-}
+use crate::artifact::Form;
 
 /// A root, parsed and checked against itself.
 #[derive(Debug)]
@@ -301,7 +53,12 @@ impl Root {
         let bytes = sum(files.iter().chain(&others).map(|page| page.bytes));
         let lines_of_files = sum(files.iter().map(|page| page.entries));
         let entries = sum(others.iter().map(|page| page.entries));
+        let files_of = |page: &PageRecord| page.files.unwrap_or(page.entries);
+        let stated = sum(files.iter().map(files_of));
+        let counted = files.iter().any(|page| page.files.is_some());
         if bytes != Some(head.bytes)
+            || (counted && stated != Some(head.files))
+            || files.iter().any(|page| files_of(page) > page.entries)
             || entries != Some(head.others)
             || lines_of_files.is_none_or(|lines| lines < head.files)
         {

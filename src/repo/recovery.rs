@@ -16,7 +16,7 @@ pub const RECOVER_PY: &str = include_str!("../recover/recover.py");
 pub const RECOVERY_MD: &str = include_str!("../recover/RECOVERY.md");
 
 /// More than either ever has, in bytes.
-const LIMIT: u64 = 1 << 20;
+pub(super) const RECOVERY_LIMIT: u64 = 1 << 20;
 
 /// Puts both files into every store that lacks them or has another release's.
 ///
@@ -25,7 +25,7 @@ const LIMIT: u64 = 1 << 20;
 pub fn store_recovery_files(copies: &Arc<Copies>, bridge: &Bridge) -> Result<(), Error> {
     for (name, text) in [("recover.py", RECOVER_PY), ("RECOVERY.md", RECOVERY_MD)] {
         let object = ObjectName::new(name)?;
-        let theirs = bridge.wait(copies.get_each(&object, LIMIT))?;
+        let theirs = bridge.wait(copies.get_each(&object, RECOVERY_LIMIT))?;
         let standings = copies.standings();
         let missing = theirs
             .iter()

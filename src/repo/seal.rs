@@ -3,14 +3,18 @@
 //! Opening is bounded: whatever a stranger stored, no more than the caller's limit is
 //! ever held in memory.
 
+mod marked;
+
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret;
 
 use super::Error;
 use crate::secret::Secret;
+pub use marked::{encrypt_marked, mark, mark_of};
 
 /// zstd level of chunks and index: the default, about 300 MB/s a core; higher levels cost
 /// more time than they save bytes on blobs and dumps.
@@ -95,8 +99,11 @@ fn recipient(text: &str) -> Result<Box<dyn age::Recipient + Send>, String> {
 /// # Errors
 /// When encrypting fails, which only a broken random source can make it.
 pub fn encrypt_armoured(recipients: &Recipients, plain: &[u8]) -> Result<String, Error> {
-    let boxed = boxed(recipients.texts())?;
-    let encryptor = age::Encryptor::with_recipients(boxed.iter().map(|r| r.as_ref() as _))
+    armoured(&boxed(recipients.texts())?, plain)
+}
+
+fn armoured(to: &[Box<dyn age::Recipient + Send>], plain: &[u8]) -> Result<String, Error> {
+    let encryptor = age::Encryptor::with_recipients(to.iter().map(|r| r.as_ref() as _))
         .map_err(|error| Error::Key(error.to_string()))?;
     let mut text = Vec::new();
     let armour = age::armor::ArmoredWriter::wrap_output(&mut text, age::armor::Format::AsciiArmor)
@@ -282,7 +289,11 @@ impl std::fmt::Debug for Opener {
 
 /// An identity of a person or worker: opens `recovery.age` or `worker.age`.
 #[derive(Clone)]
-pub struct Identity(Vec<std::sync::Arc<dyn age::Identity + Send + Sync>>);
+pub struct Identity {
+    opens: Vec<Arc<dyn age::Identity + Send + Sync>>,
+    /// Their public halves, as texts.
+    recipients: Vec<String>,
+}
 
 impl Identity {
     /// From an age identity file's text or an OpenSSH private key.
@@ -295,7 +306,18 @@ impl Identity {
             let identity = age::ssh::Identity::from_buffer(text.as_bytes(), None)
                 .map_err(|_says_no_more: std::io::Error| "is not a whole OpenSSH private key")?;
             return match identity {
-                age::ssh::Identity::Unencrypted(_) => Ok(Self(vec![std::sync::Arc::new(identity)])),
+                age::ssh::Identity::Unencrypted(_) => {
+                    let public = age::ssh::Recipient::try_from(identity.clone());
+                    Ok(Self {
+                        // Of RSA keys there are identities, but no recipients.
+                        recipients: public
+                            .iter()
+                            .map(ToString::to_string)
+                            .filter(|text| recipient(text).is_ok())
+                            .collect(),
+                        opens: vec![Arc::new(identity)],
+                    })
+                }
                 age::ssh::Identity::Encrypted(_) => Err(
                     "is protected by a passphrase; take it off with `ssh-keygen -p` for use here"
                         .into(),
@@ -305,7 +327,7 @@ impl Identity {
                 }
             };
         }
-        let mut identities: Vec<std::sync::Arc<dyn age::Identity + Send + Sync>> = Vec::new();
+        let (mut opens, mut recipients) = (Vec::new(), Vec::new());
         for line in text.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -317,12 +339,18 @@ impl Identity {
                     "holds a line that is neither AGE-SECRET-KEY-1… nor part of an OpenSSH private key"
                 }
             })?;
-            identities.push(std::sync::Arc::new(identity));
+            recipients.push(identity.to_public().to_string());
+            opens.push(Arc::new(identity) as _);
         }
-        if identities.is_empty() {
+        if opens.is_empty() {
             return Err("holds no identity; give the text of an age identity file or an OpenSSH private key".into());
         }
-        Ok(Self(identities))
+        Ok(Self { opens, recipients })
+    }
+
+    /// The public halves, as texts.
+    pub fn recipients(&self) -> &[String] {
+        &self.recipients
     }
 
     /// Decrypts a small file, armoured or not.
@@ -339,7 +367,7 @@ impl Identity {
             age::Decryptor::new(reader).map_err(|error| format!("is not an age file ({error})"))?;
         let stream = decryptor
             .decrypt(
-                self.0
+                self.opens
                     .iter()
                     .map(|identity| identity.as_ref() as &dyn age::Identity),
             )

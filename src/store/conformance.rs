@@ -24,6 +24,7 @@ pub(crate) async fn all(store: Arc<dyn Store>, scope: &str, now: SystemTime) {
     folders_are_one_level(&*store, &at("folders")).await;
     head_tells_size_and_time(&*store, &at("head"), now).await;
     delete_can_be_repeated(&*store, &at("delete")).await;
+    versions_are_of_one_object(&*store, &at("versions")).await;
     one_of_many_creators_wins(store, &at("race"), 8).await;
 }
 
@@ -220,6 +221,31 @@ async fn delete_can_be_repeated(store: &dyn Store, scope: &str) {
     assert_eq!(store.head(&object).await.unwrap(), None);
     write(store, object.as_str(), "again").await;
     assert_eq!(store.get(&object, 10).await.unwrap(), "again");
+}
+
+/// A store keeps no versions, or tells them whole.
+pub(crate) async fn versions_are_of_one_object(store: &dyn Store, scope: &str) {
+    let object = name(&format!("{scope}/x"));
+    for text in ["one", "three"] {
+        write(store, object.as_str(), text).await;
+        write(store, &format!("{object}-longer"), "other").await;
+    }
+    let versions = store.versions(&object).await.unwrap();
+    let current = versions.iter().filter(|version| version.is_current).count();
+    assert!(versions.is_empty() || current == 1, "{versions:?}");
+    for version in &versions {
+        let bytes = store.get_version(&object, version, 5).await.unwrap();
+        assert_eq!(bytes.len() as u64, version.size);
+        assert!(
+            ["one", "three"].map(Bytes::from).contains(&bytes),
+            "{bytes:?}"
+        );
+        assert_eq!(version.is_current, bytes == "three");
+        let limited = store.get_version(&object, version, 2).await;
+        assert_eq!(kind(limited, store), Kind::TooLarge);
+    }
+    let none = store.versions(&name(&format!("{scope}/none"))).await;
+    assert_eq!(none.unwrap(), []);
 }
 
 async fn one_of_many_creators_wins(store: Arc<dyn Store>, scope: &str, creators: usize) {

@@ -189,6 +189,21 @@ impl Copies {
         }
     }
 
+    /// Asks this store nothing more in this run, and says so: for what reads and mends, which
+    /// goes on with the others. `reason` is part of a sentence.
+    pub fn leave_out(&self, store: &str, reason: &str) {
+        for place in self
+            .places
+            .iter()
+            .filter(|place| place.store.name() == store)
+        {
+            if place.set(Standing::GivenUp(reason.to_owned())) {
+                self.monitor
+                    .warn(&format!("store {store} is left out from here on: {reason}"));
+            }
+        }
+    }
+
     /// Sends this store objects but no manifest, and says so. `reason` is part of a sentence.
     pub fn exclude_from_commit(&self, store: &str, reason: &str) {
         for place in self

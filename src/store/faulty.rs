@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Error, Kind, Listed, ObjectName, Store, WriteMode};
+use super::{Error, Kind, Listed, ObjectName, Store, Version, WriteMode};
 use crate::monitor::{Level, Monitor};
 
 /// What happens to a call.
@@ -133,6 +133,23 @@ impl Store for Faulty {
         let fault = self.before(name.as_str()).await?;
         self.inner.delete(name).await?;
         self.after(fault, name.as_str(), ())
+    }
+
+    async fn versions(&self, name: &ObjectName) -> Result<Vec<Version>, Error> {
+        let fault = self.before(name.as_str()).await?;
+        let found = self.inner.versions(name).await?;
+        self.after(fault, name.as_str(), found)
+    }
+
+    async fn get_version(
+        &self,
+        name: &ObjectName,
+        version: &Version,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        let fault = self.before(name.as_str()).await?;
+        let bytes = self.inner.get_version(name, version, limit).await?;
+        self.after(fault, name.as_str(), bytes)
     }
 }
 

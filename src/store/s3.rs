@@ -7,6 +7,7 @@
 mod client;
 mod errors;
 mod folders;
+mod read;
 mod upload;
 
 use std::fmt;
@@ -23,7 +24,9 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::patience::Patience;
-use super::{Error, Kind, Listed, ObjectName, Store, WriteMode, is_segment, whole_seconds};
+use super::{
+    Error, Kind, Listed, ObjectName, Store, Version, WriteMode, is_segment, whole_seconds,
+};
 use crate::secret::Secret;
 use errors::{Action, Translator};
 use upload::Upload;
@@ -315,30 +318,7 @@ impl Store for S3 {
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {
-        let object = name.as_str();
-        let request = self.client.get_object();
-        let request = request.bucket(&self.bucket).key(self.key(object)).send();
-        let mut answer = self.ask(Action::Get, object, request).await?;
-        let announced = answer.content_length().unwrap_or(0);
-        let announced = u64::try_from(announced).unwrap_or(0);
-        let too_large = || Error::too_large(&self.name, name, limit);
-        if announced > limit {
-            return Err(too_large());
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        let stall = self.timeouts().stall;
-        loop {
-            let part = match tokio::time::timeout(stall, answer.body.next()).await {
-                Ok(None) => break,
-                Ok(Some(part)) => part.map_err(|error| self.translator.torn(object, &error))?,
-                Err(_elapsed) => return Err(self.translator.silent(object, stall)),
-            };
-            if (bytes.len() + part.len()) as u64 > limit {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&part);
-        }
-        Ok(Bytes::from(bytes))
+        self.read(name, None, limit).await
     }
 
     async fn head(&self, name: &ObjectName) -> Result<Option<Listed>, Error> {
@@ -416,6 +396,21 @@ impl Store for S3 {
             Err(error) if error.kind != Kind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    async fn versions(&self, name: &ObjectName) -> Result<Vec<Version>, Error> {
+        self.object_versions(name).await
+    }
+
+    async fn get_version(
+        &self,
+        name: &ObjectName,
+        version: &Version,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        // The current one has no id that every server takes when the bucket keeps no versions.
+        let id = (!version.is_current).then_some(version.id.as_str());
+        self.read(name, id, limit).await
     }
 }
 

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 8] = [
 
 /// Outside crates and where they may appear: `a/b` is `src/a/b.rs` and all below `src/a/b/`, `` is
 /// everywhere. Every dependency has a line.
-const CRATES: [(&str, &[&str]); 34] = [
+const CRATES: [(&str, &[&str]); 35] = [
     // Plain tools of the language.
     (
         "anyhow",
@@ -55,6 +55,7 @@ const CRATES: [(&str, &[&str]); 34] = [
         &["bbr/yaml", "config/document", "bosh/tarball"],
     ),
     ("age", &["repo/seal"]),
+    ("age_core", &["repo/seal"]),
     ("zstd", &["repo/seal"]),
     ("fastcdc", &["repo/chunker"]),
     ("tar", &["artifact/tar", "operation/tree", "bosh/tarball"]),
@@ -79,27 +80,15 @@ const RENAMED: [(&str, &str); 1] = [("md-5", "md5")];
 const LONGEST: usize = 450;
 
 /// Longer files: path, lines at most, reason.
-const LONG: [(&str, usize, &str); 3] = [
-    (
-        "repo/reader.rs",
-        500,
-        "fetching, walking both lists and writing out check one another",
-    ),
-    (
-        "operation/live.rs",
-        510,
-        "one component from reaching to closing, in the order in which it happens",
-    ),
-    (
-        "repo/format.rs",
-        495,
-        "every stored type beside its parser, as docs/format.md lists them",
-    ),
-];
+const LONG: [(&str, usize, &str); 1] = [(
+    "operation/live.rs",
+    510,
+    "one component from reaching to closing, in the order in which it happens",
+)];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 8] = [
-    ("repo/reader.rs", "tokio", "ask repo::bridge"),
+const BREACHES: [(&str, &str, &str); 9] = [
+    ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",
         "anyhow",
@@ -111,6 +100,7 @@ const BREACHES: [(&str, &str, &str); 8] = [
     ("bbr/upload.rs", "anyhow", "as artifact.rs"),
     ("repo/reader.rs", "anyhow", "EntryReceiver, as artifact.rs"),
     ("repo/writer.rs", "anyhow", "as artifact.rs"),
+    ("repo/writer/continued.rs", "anyhow", "as artifact.rs"),
 ];
 
 #[test]

@@ -5,8 +5,9 @@
 #[path = "../../src/store/conformance.rs"]
 mod conformance;
 mod mounts;
-mod server;
+pub(crate) mod server;
 mod trouble;
+mod versions;
 
 use std::sync::Arc;
 

@@ -37,6 +37,7 @@ pub(super) enum Action {
     Get,
     Head,
     List,
+    Versions,
     Delete,
 }
 
@@ -50,6 +51,7 @@ impl Action {
             Self::Put => "s3:PutObject",
             Self::Get | Self::Head => "s3:GetObject and s3:ListBucket",
             Self::List => "s3:ListBucket",
+            Self::Versions => "s3:ListBucketVersions (and s3:GetObjectVersion)",
             Self::Delete => "s3:DeleteObject",
         }
     }

@@ -23,13 +23,47 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::launch(None, false)
     }
 
     /// With TLS: certificate and key files.
     pub(crate) fn start_with(tls: Option<(&Path, &Path)>) -> Self {
+        Self::launch(tls, false)
+    }
+
+    /// With a bucket that keeps versions.
+    pub(crate) async fn with_versions() -> Self {
+        let server = Self::launch(None, true);
+        let client = server.client();
+        let on = aws_sdk_s3::types::VersioningConfiguration::builder()
+            .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
+            .build();
+        let request = client.put_bucket_versioning().bucket("bucket");
+        request.versioning_configuration(on).send().await.unwrap();
+        server
+    }
+
+    /// The SDK's own client, for what Lifeboat does not ask.
+    fn client(&self) -> aws_sdk_s3::Client {
+        let keys = aws_sdk_s3::config::Credentials::new(
+            ACCESS_KEY_ID,
+            SECRET_ACCESS_KEY,
+            None,
+            None,
+            "test",
+        );
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_s3::config::Region::new("us-east-1"))
+            .endpoint_url(format!("http://localhost:{}", self.port))
+            .force_path_style(true)
+            .credentials_provider(keys);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    fn launch(tls: Option<(&Path, &Path)>, versions: bool) -> Self {
         let place = tempfile::tempdir().unwrap();
-        for part in ["data/bucket", "sidecar"] {
+        for part in ["data/bucket", "sidecar", "versions"] {
             fs::create_dir_all(place.path().join(part)).unwrap();
         }
         for attempt in 0.. {
@@ -48,7 +82,12 @@ impl Server {
             command
                 .arg("posix")
                 .arg("--sidecar")
-                .arg(place.path().join("sidecar"))
+                .arg(place.path().join("sidecar"));
+            if versions {
+                let kept = place.path().join("versions");
+                command.arg("--versioning-dir").arg(kept);
+            }
+            command
                 .arg(place.path().join("data"))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())

@@ -182,6 +182,29 @@ impl Depot {
         self.write("keys.txt", &opened)
     }
 
+    /// A command of `lifeboat` with the source as its configuration.
+    pub fn cli(&self, arguments: &[&str]) -> Ended {
+        let document = self.source.to_string();
+        super::process::cli(arguments, &[("LIFEBOAT_CONFIG", &document)])
+    }
+
+    /// Adds an empty directory store.
+    pub fn add_store(&mut self, name: &str) -> PathBuf {
+        let added = super::scene::directory_stores(self.scratch.path(), &[name]);
+        let stores = self.source["stores"].as_array_mut().unwrap();
+        stores.push(added[0].clone());
+        self.path(name)
+    }
+
+    /// The same source with this store alone.
+    pub fn source_of(&self, name: &str) -> Value {
+        let mut source = self.source.clone();
+        let stores = source["stores"].as_array_mut().unwrap();
+        stores.retain(|store| store["name"] == name);
+        source["min_copies"] = 1.into();
+        source
+    }
+
     /// The manifest's object in a store.
     pub fn manifest_path(&self, store: &str, id: &str) -> PathBuf {
         self.path(store)

@@ -1,0 +1,47 @@
+//! Every store brought to the full set: a new one, one that was away, a raised `min_copies`.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Context;
+use super::settings::Settings;
+use super::stores::Stores;
+use crate::repo::replicate::Replication;
+use crate::report;
+
+/// Copies what a store lacks from another that has it: sealed bytes, no identity needed. What is
+/// there is only listed, so it may be run again at any time.
+///
+/// # Errors
+/// When no store answers, or a signal comes. A store that stays incomplete is no error: it stands
+/// in the result.
+pub fn replicate(context: &Context, settings: &Settings) -> Result<report::copies::Replicated> {
+    let stores = Stores::open(context, settings)?;
+    let replication = Replication::new(
+        Arc::clone(&stores.copies),
+        stores.bridge.clone(),
+        stores.foundation.clone(),
+        stores.catalogue(),
+        &*context.monitor,
+    );
+    let done = replication.run(|| stores.patience.stream())?;
+    let refused = done.refused.into_iter().map(|(id, why)| report::Problem {
+        what: id.to_string(),
+        why,
+    });
+    let brought = done.stores.into_iter();
+    Ok(report::copies::Replicated {
+        stores: brought
+            .map(|store| report::copies::Brought {
+                store: store.store,
+                objects: store.objects,
+                bytes: store.bytes,
+                backups: store.backups,
+                incomplete: store.incomplete,
+            })
+            .collect(),
+        backups: done.backups,
+        refused: refused.collect(),
+    })
+}
