@@ -14,6 +14,7 @@ pub mod layers;
 mod leaf;
 mod location;
 mod model;
+mod object_lock;
 mod ops_manager;
 mod place;
 mod repository;

@@ -47,8 +47,6 @@ pub(crate) struct Model {
     _prune: Option<Later>,
     #[serde(rename = "retention")]
     _retention: Option<Later>,
-    #[serde(rename = "lock_days")]
-    _lock_days: Option<Later>,
 }
 
 /// One entry of `stores`: a bucket, or a directory when it has a `path`.
@@ -74,6 +72,15 @@ pub(crate) struct StoreModel {
     pub(crate) sse_kms_key_id: Option<Text>,
     pub(crate) skip_s3_checksums: Option<Flag>,
     pub(crate) checksum_algorithm: Option<Text>,
+    pub(crate) object_lock: Option<ObjectLockModel>,
+}
+
+/// `stores[].object_lock`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct ObjectLockModel {
+    pub(crate) mode: Option<Text>,
+    pub(crate) days: Option<Count>,
 }
 
 /// `ops_manager`.
@@ -138,9 +145,10 @@ pub(crate) struct LimitsModel {
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 7] = [
+    let sections: [(&'static str, &'static [&'static str]); 8] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
+        ("stores[].object_lock", fields_of::<ObjectLockModel>()),
         ("ops_manager", fields_of::<OpsManagerModel>()),
         ("director", fields_of::<DirectorModel>()),
         ("bosh", fields_of::<BoshModel>()),
@@ -154,7 +162,7 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The keys that are known but refused.
-pub const LATER: [&str; 3] = ["prune", "retention", "lock_days"];
+pub const LATER: [&str; 2] = ["prune", "retention"];
 
 /// Serde tells a deserializer a struct's keys; this one only listens.
 fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {

@@ -112,6 +112,26 @@ pub struct S3 {
     pub checksums: Checksums,
     /// What the server is asked to encrypt with.
     pub encryption: Option<Encryption>,
+    /// How long nobody can delete what a chain is made of.
+    pub object_lock: Option<ObjectLock>,
+}
+
+/// Object Lock of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Who may still delete.
+    pub mode: LockMode,
+    /// How long beyond the end of a chain its objects stay locked.
+    pub time: Duration,
+}
+
+/// Who may still delete what is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Whoever has the right to bypass it.
+    Governance,
+    /// Nobody.
+    Compliance,
 }
 
 /// Who speaks to a bucket.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::Context;
 use super::settings::{
-    Algorithm, Checksums, Credentials, Encryption, S3, Settings, Store as Place,
+    Algorithm, Checksums, Credentials, Encryption, LockMode, S3, Settings, Store as Place,
 };
 use crate::repo;
 use crate::repo::bridge::Bridge;
@@ -21,7 +21,9 @@ use crate::store::copies::Copies;
 use crate::store::directory::{Directory, DirectorySettings};
 use crate::store::patience::Patience;
 use crate::store::retry::{Retry, RetrySettings};
-use crate::store::s3::{S3Checksum, S3Credentials, S3Proxy, S3Role, S3Settings};
+use crate::store::s3::{
+    S3Checksum, S3Credentials, S3Lock, S3LockMode, S3Proxy, S3Role, S3Settings,
+};
 
 /// Threads that speak to stores: they wait far more than they work.
 const THREADS: usize = 2;
@@ -242,6 +244,13 @@ fn s3_store(
         Some(Encryption::Kms(key)) => (Some("aws:kms".into()), key.clone()),
         Some(Encryption::KmsDsse(key)) => (Some("aws:kms:dsse".into()), key.clone()),
     };
+    settings.object_lock = s3.object_lock.map(|lock| S3Lock {
+        mode: match lock.mode {
+            LockMode::Governance => S3LockMode::Governance,
+            LockMode::Compliance => S3LockMode::Compliance,
+        },
+        time: lock.time,
+    });
     Ok(Arc::new(
         runtime.block_on(crate::store::s3::S3::new(settings))?,
     ))

@@ -114,10 +114,12 @@ impl Run {
                     "beginning chain {}, a full backup: {reason}",
                     new.chain.record.id
                 ));
+                copies.lock_from(new.chain.record.end(settings.new_chain_every));
                 store_key_files(&settings, &copies, &bridge, &new)?;
                 (new.chain, None, Some(reason), None)
             }
         };
+        copies.lock_from(chain.record.end(settings.new_chain_every));
         store_recovery_files(&copies, &bridge)?;
         let pipeline = Pipeline::start(
             Arc::clone(&copies),
@@ -271,7 +273,7 @@ fn put_and_read_back(
     bytes: &[u8],
 ) -> Result<(), Error> {
     let body = Bytes::copy_from_slice(bytes);
-    bridge.wait(copies.put_all(object, body, WriteMode::CreateNew))??;
+    bridge.wait(copies.put_kept(object, body, WriteMode::CreateNew))??;
     let whole = copies.whole();
     for (store, read) in bridge.wait(copies.get_each(object, KEYS_LIMIT))? {
         if !whole.contains(&store) {

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use lifeboat::artifact::Digest;
 use lifeboat::artifact::base::Continued;
 use lifeboat::artifact::listing::{Pages, stored_line};
-use lifeboat::artifact::Digest;
 use lifeboat::store::ObjectName;
 use proptest::prelude::*;
 
