@@ -1,7 +1,6 @@
 //! What the same artifact of the base holds, as a drain sees it: pages of files that need not
 //! come again. `repo` implements it. docs/design.md, *Drain*.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use super::{Digest, EntrySink};
@@ -65,53 +64,4 @@ pub trait Continued: EntrySink {
     /// # Errors
     /// When it cannot be stored.
     fn other_at(&mut self, head: &[u8], at: u64) -> anyhow::Result<()>;
-}
-
-/// A sink that continues nothing.
-pub struct Alone<'a>(pub &'a mut dyn EntrySink);
-
-impl std::fmt::Debug for Alone<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Alone")
-    }
-}
-
-impl EntrySink for Alone<'_> {
-    fn file(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
-        self.0.file(head, size, content)
-    }
-
-    fn again(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
-        self.0.again(head, size, content)
-    }
-
-    fn other(&mut self, head: &[u8]) -> anyhow::Result<()> {
-        self.0.other(head)
-    }
-
-    fn end(&mut self, zeros: u64) -> anyhow::Result<()> {
-        self.0.end(zeros)
-    }
-}
-
-impl Continued for Alone<'_> {
-    fn pages(&self) -> &[BasePage] {
-        &[]
-    }
-
-    fn open(&mut self, _: usize) -> anyhow::Result<Arc<[BaseFile]>> {
-        anyhow::bail!("there is no base")
-    }
-
-    fn take_page(&mut self, _: usize) -> anyhow::Result<()> {
-        anyhow::bail!("there is no base")
-    }
-
-    fn take_file(&mut self, _: &[u8], _: usize, _: usize) -> anyhow::Result<()> {
-        anyhow::bail!("there is no base")
-    }
-
-    fn other_at(&mut self, _: &[u8], _: u64) -> anyhow::Result<()> {
-        anyhow::bail!("there is no base")
-    }
 }

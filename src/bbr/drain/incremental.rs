@@ -62,6 +62,7 @@ impl Drain<'_> {
         self.tell(&listing);
         let known = known(&listing.pages, sink.pages());
         let mut matcher = Matcher::new(sink);
+        matcher.expect(&known);
         self.tags(&listing, &known, &mut matcher)?;
         let samples = self.lines(&listing, &mut matcher)?;
         let plan = matcher.plan;

@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) changed: Vec<Fate>,
     /// Whether heads are rendered.
     pub(super) renders: bool,
+    /// The pages of the base that were opened, in order.
+    pub(super) opened: Vec<usize>,
 }
 
 impl Plan {
@@ -161,6 +163,26 @@ impl<'a> Matcher<'a> {
         }
     }
 
+    /// Says which pages of the base may hold what is not known; nearly all of them will be opened.
+    pub(super) fn expect(&mut self, known: &[Option<Range<usize>>]) {
+        let mut pages = Vec::new();
+        let mut from = 0;
+        let mut unknown = false;
+        let end = self.base_pages()..self.base_pages();
+        for page in known.iter().chain([&Some(end)]) {
+            match page {
+                None => unknown = true,
+                Some(known) => {
+                    if unknown {
+                        pages.extend(from..known.start);
+                    }
+                    (from, unknown) = (known.end, false);
+                }
+            }
+        }
+        self.sink.expect(&pages);
+    }
+
     pub(super) fn base_pages(&self) -> usize {
         self.sink.pages().len()
     }
@@ -193,6 +215,7 @@ impl<'a> Matcher<'a> {
             let next = self.free.start;
             self.free.start += 1;
             self.open.push_back(Open::new(self.sink, next)?);
+            self.plan.opened.push(next);
         }
         let mut actions = Vec::with_capacity(usize::try_from(page.files).unwrap_or_default());
         for line in first.. {

@@ -1,6 +1,7 @@
 //! Gives the sink what was planned: pages and files of the base, and from tar what it lacks.
 
 use std::io::{BufReader, Read};
+use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 
@@ -8,7 +9,7 @@ use super::incremental::Planned;
 use super::pages::read_packed;
 use super::plan::{Action, Fate, Step, Wanted, blocks};
 use super::{Broken, Drain, Drained, TAR_BUFFER, note_unrestorable};
-use crate::artifact::base::Continued;
+use crate::artifact::base::{BaseFile, Continued};
 use crate::artifact::listing::Listed;
 use crate::artifact::name;
 use crate::artifact::tar::{BLOCK, EntryKind, TarReader};
@@ -37,6 +38,7 @@ impl Drain<'_> {
             drained: Drained::default(),
             blocks: planned.listing.blocks,
             last: Vec::new(),
+            open: None,
         };
         let mut running = if lines.is_empty() {
             None
@@ -98,6 +100,8 @@ struct Taking<'a> {
     blocks: u64,
     /// The name of the file before.
     last: Vec<u8>,
+    /// The page of the base that is open.
+    open: Option<(usize, Arc<[BaseFile]>)>,
 }
 
 impl Taking<'_> {
@@ -132,6 +136,7 @@ impl Taking<'_> {
         tar: &mut TarReader<impl Read>,
         sink: &mut dyn Continued,
     ) -> Result<(), Broken> {
+        sink.expect(&self.planned.plan.opened);
         let mut changed = self.planned.plan.changed.iter();
         for step in &self.planned.plan.steps {
             match step {
@@ -173,7 +178,11 @@ impl Taking<'_> {
     }
 
     fn same(&mut self, page: usize, file: usize, sink: &mut dyn Continued) -> Result<(), Broken> {
-        let files = sink.open(page).map_err(Broken::Sink)?;
+        let files = match self.open.take() {
+            Some((open, files)) if open == page => files,
+            _ => sink.open(page).map_err(Broken::Sink)?,
+        };
+        self.open = Some((page, Arc::clone(&files)));
         let base = files.get(file).ok_or_else(moved)?;
         let listed = Listed::of_head(&base.head).ok_or_else(moved)?;
         self.ascend(&listed.path)?;

@@ -5,10 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::super::testing::{Fault, Kept, World};
+use super::super::testing::{Alone, Fault, Kept, World};
 use super::super::{Drained, Errors, Run};
 use super::never;
-use crate::artifact::base::Alone;
 use crate::artifact::{Digest, EntrySink};
 use crate::monitor::{Meter, Silent};
 
