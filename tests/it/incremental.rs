@@ -4,6 +4,7 @@
 mod histories;
 mod instance;
 mod model;
+mod whole;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
