@@ -7,10 +7,13 @@ mod arguments;
 mod backup;
 mod cleanup;
 mod fetch;
+mod hold;
 mod keygen;
 mod list;
 mod pre_backup_check;
+mod prune;
 mod recipients;
+mod release;
 mod replicate;
 mod restore;
 mod show;
@@ -213,6 +216,9 @@ fn dispatch(
         Command::Replicate { json } => replicate::run(context, settings, json, stdout),
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
+        Command::Prune { dry_run, json } => prune::run(context, settings, dry_run, json, stdout),
+        Command::Hold { id, why } => hold::run(context, settings, &id, &why, stdout),
+        Command::Release { id } => release::run(context, settings, &id, stdout),
         Command::Keygen { .. } | Command::Version => Ok(Ended::Done),
     }
 }

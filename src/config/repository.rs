@@ -7,7 +7,7 @@ use super::action::Action;
 use super::environment::Environment;
 use super::leaf::{Flag, Hidden, Text};
 use super::model::{Model, StoreModel};
-use super::{Fault, keys, object_lock, place};
+use super::{Fault, keys, object_lock, place, retention};
 use crate::operation::settings::{
     Algorithm, Checksums, Credentials, Encryption, Repository, S3, Store,
 };
@@ -74,7 +74,8 @@ pub(super) fn of(
         worker_identity,
         recovery_identity,
         new_chain_every: new_chain_every(model)?,
-        grace: super::retention::grace(model)?,
+        grace: retention::grace(model)?,
+        retention: retention::policy(model, action.prunes(model))?,
         store_timeout: store_timeout(model)?,
     })
 }

@@ -40,3 +40,4 @@ mod store_faults;
 mod stores;
 mod support;
 mod tasks;
+mod year;
