@@ -11,6 +11,7 @@ pub use crate::foundation::{
     Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,
     Proxy, Settings as Foundation, Vm,
 };
+pub use crate::repo::retention::Policy as Retention;
 pub use crate::report::Build;
 use crate::secret::Secret;
 
@@ -47,6 +48,8 @@ pub struct Repository {
     /// How old what no manifest names must be before it is swept; a backup that runs for more
     /// than half of it does not commit.
     pub grace: Duration,
+    /// What prune keeps.
+    pub retention: Option<Retention>,
     /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
     /// a look waits no longer than 20 s.
     pub store_timeout: Duration,

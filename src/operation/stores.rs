@@ -14,7 +14,7 @@ use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
 use crate::repo::id::{BackupId, Foundation};
 use crate::repo::reader::Fetcher;
-use crate::repo::seal::Recipients;
+use crate::repo::seal::{Identity, Recipients};
 use crate::repo::sign::{Signers, WorkerIdentity};
 use crate::store::Store;
 use crate::store::copies::Copies;
@@ -89,6 +89,29 @@ impl Stores {
         })
     }
 
+    /// What a prune works with.
+    pub(super) fn prune(
+        &self,
+        context: &Context,
+        settings: &Settings,
+    ) -> Result<repo::prune::Prune> {
+        let recovery = settings.repository.recovery_identity.as_ref();
+        Ok(repo::prune::Prune {
+            copies: Arc::clone(&self.copies),
+            bridge: self.bridge.clone(),
+            foundation: self.foundation.clone(),
+            signers: self.signers.clone(),
+            worker: worker(settings)?,
+            recovery: recovery
+                .map(Identity::parse)
+                .transpose()
+                .map_err(|problem| anyhow!("recovery_identity {problem}"))?,
+            grace: settings.repository.grace,
+            clock: Arc::clone(&context.clock),
+            at_once: repo::prune::AT_ONCE,
+        })
+    }
+
     /// Manifests that the settings' signers vouch for.
     pub(super) fn catalogue(&self) -> Catalogue {
         Catalogue::new(
@@ -136,14 +159,7 @@ impl Stores {
     /// Writes to, reads back and lists every store, and compares clocks. A store that fails
     /// is given up; too few left is an error.
     pub(super) fn probe(&self, context: &Context) -> Result<()> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
-        let text = hex::encode(random);
-        let probed = self.bridge.wait(self.copies.probe(
-            self.foundation.as_str(),
-            Arc::clone(&context.clock),
-            &text,
-        ))??;
+        let probed = self.probe_each(context)?;
         for (store, result) in probed {
             if let Err(error) = result {
                 self.copies.give_up(&store, &error.message);
@@ -155,6 +171,21 @@ impl Stores {
             self.copies.whole().join(", ")
         ));
         Ok(())
+    }
+
+    /// Writes to, reads back and lists every store, and compares clocks: what each of them said.
+    pub(super) fn probe_each(
+        &self,
+        context: &Context,
+    ) -> Result<Vec<(String, Result<(), crate::store::Error>)>> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
+        let text = hex::encode(random);
+        Ok(self.bridge.wait(self.copies.probe(
+            self.foundation.as_str(),
+            Arc::clone(&context.clock),
+            &text,
+        ))??)
     }
 }
 

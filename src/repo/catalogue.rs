@@ -9,6 +9,7 @@ use super::Error;
 use super::bridge::Bridge;
 use super::format::{MANIFEST_LIMIT, Outcome, Signed};
 use super::id::{BackupId, Foundation};
+use super::prune::DropNote;
 use super::sign::Signers;
 use crate::shutdown::Stopped;
 use crate::store::copies::{Copies, StoreSet, Union};
@@ -217,6 +218,20 @@ impl Catalogue {
         }
     }
 
+    /// When and why a backup was dropped, as prune wrote it beside the manifest; nobody vouches
+    /// for it. `None` when it was not dropped, or nothing can be read of it.
+    ///
+    /// # Errors
+    /// When a signal comes.
+    pub fn drop_note(&self, id: &BackupId) -> Result<Option<DropNote>, Stopped> {
+        let object = self.foundation.dropped(id);
+        let any = |_: &bytes::Bytes| Ok(());
+        let read = self
+            .bridge
+            .wait(self.copies.get_first(&object, MANIFEST_LIMIT, any))?;
+        Ok(read.ok().and_then(|bytes| DropNote::split(&bytes).1))
+    }
+
     async fn believed(
         &self,
         id: &BackupId,
@@ -255,6 +270,11 @@ impl Catalogue {
         object: &ObjectName,
         bytes: &[u8],
     ) -> Result<Believed, Error> {
+        let bytes = if *object == self.foundation.dropped(id) {
+            DropNote::split(bytes).0
+        } else {
+            bytes
+        };
         let (line, signature) = Signed::split(object.as_str(), bytes)?;
         let origin = if self.signers.is_empty() {
             Origin::NotVerified

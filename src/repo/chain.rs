@@ -124,6 +124,20 @@ impl Chain {
     }
 }
 
+/// What a worker needs to read the index of a chain that it does not continue.
+///
+/// # Errors
+/// Why `worker_age` does not open it, as a sentence.
+pub fn index_opener(
+    foundation: &Foundation,
+    worker: &WorkerIdentity,
+    record: &ChainRecord,
+    worker_age: &[u8],
+) -> Result<Opener, String> {
+    let keys = WorkerKeys::open(foundation, worker, record, worker_age)?;
+    Opener::parse(keys.index_identity.expose()).map_err(|error| error.to_string())
+}
+
 impl ChainRecord {
     /// Until when the chain takes backups: all its objects are locked from here on for as long as a
     /// store is told.
