@@ -20,6 +20,7 @@ mod disk;
 mod docs;
 mod documents;
 mod forgery;
+mod incremental;
 mod keygen;
 mod layers;
 mod opsman;
