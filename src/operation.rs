@@ -19,6 +19,7 @@ mod plan;
 mod preflight;
 pub mod recipients;
 mod record;
+mod repair;
 mod replicate;
 mod restore;
 mod service_instances;
@@ -26,6 +27,7 @@ pub mod settings;
 mod steps;
 mod stores;
 mod tree;
+mod verify;
 
 use std::sync::Arc;
 
@@ -36,9 +38,11 @@ pub use directory::from_directories;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use preflight::pre_backup_check;
+pub use repair::repair;
 pub use replicate::replicate;
 pub use restore::restore;
 pub use steps::{before_data, step};
+pub use verify::{Level, verify};
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

@@ -25,10 +25,13 @@ pub mod pipeline;
 pub mod reader;
 pub mod recipients;
 pub mod recovery;
+pub mod repair;
 pub mod replicate;
 pub mod run;
+pub mod scrub;
 pub mod seal;
 pub mod sign;
+mod survey;
 mod transfer;
 pub mod writer;
 

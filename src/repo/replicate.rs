@@ -155,6 +155,7 @@ impl<'a> Replication<'a> {
                             object,
                             expect: Expect::Digest(row.name),
                             limit: row.size(),
+                            size: row.size(),
                             from: row.places().collect(),
                             to,
                             earlier: false,
@@ -291,6 +292,7 @@ impl<'a> Replication<'a> {
             object,
             expect: Expect::Digest(expected),
             limit: KEYS_LIMIT,
+            size: KEYS_LIMIT,
             from: (0..copies.len())
                 .filter(|place| copies[*place].is_some())
                 .collect(),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::bridge::{Load, digest};
+use super::catalogue::Catalogue;
 use super::holdings::Holdings;
+use super::id::BackupId;
 use crate::artifact::Digest;
 use crate::shutdown::Stopped;
 use crate::store::{Error, Kind, ObjectName, Store, WriteMode};
@@ -26,18 +28,29 @@ pub(super) const LOAD: Load = Load {
 pub(super) enum Expect {
     /// Bytes of this digest.
     Digest(Digest),
+    /// A manifest that the catalogue believes.
+    Manifest(Arc<Catalogue>, BackupId),
     /// These.
     Bytes(Bytes),
+    /// Nobody can say what they must be.
+    Unknown,
     /// Nothing is known of them.
     Anything,
 }
 
 impl Expect {
     /// What is wrong with the bytes.
-    pub(super) async fn check(&self, bytes: &Bytes) -> Result<(), String> {
+    pub(super) async fn check(&self, object: &ObjectName, bytes: &Bytes) -> Result<(), String> {
         match self {
             Self::Digest(wanted) if digest(bytes.clone()).await == *wanted => Ok(()),
             Self::Digest(_) => Err("was damaged or replaced: it has another digest".to_owned()),
+            Self::Manifest(catalogue, id) => match catalogue.judge(id, object, bytes) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Unknown => {
+                Err("differs between the stores, and no manifest says which is right".to_owned())
+            }
             Self::Bytes(wanted) if wanted == bytes => Ok(()),
             Self::Bytes(_) => Err("was changed: it has other bytes".to_owned()),
             Self::Anything => Ok(()),
@@ -52,6 +65,8 @@ pub(super) struct Transfer {
     pub(super) expect: Expect,
     /// No more bytes than these are read.
     pub(super) limit: u64,
+    /// About how many it has: so many are in memory at once.
+    pub(super) size: u64,
     /// Places to read it from, in order.
     pub(super) from: Vec<usize>,
     /// Places to write it to.
@@ -128,7 +143,7 @@ impl Holdings {
         self.bridge.side_by_side(
             transfers,
             LOAD,
-            |transfer| transfer.limit,
+            |transfer| transfer.size,
             |mut transfer| {
                 let asked = self.asked();
                 transfer.from.retain(|place| asked[*place]);
@@ -188,7 +203,7 @@ async fn find(
     for place in &transfer.from {
         let store = &stores[*place];
         match store.get(object, transfer.limit).await {
-            Ok(bytes) => match transfer.expect.check(&bytes).await {
+            Ok(bytes) => match transfer.expect.check(object, &bytes).await {
                 Ok(()) => return Some((bytes, Source::Store(store.name().to_owned()))),
                 Err(wrong) => {
                     let error = Error::new(Kind::Other, store.name(), object.as_str(), wrong);
@@ -214,7 +229,7 @@ async fn find(
         };
         for version in versions.iter().filter(|version| !version.is_current) {
             if let Ok(bytes) = store.get_version(object, version, transfer.limit).await
-                && transfer.expect.check(&bytes).await.is_ok()
+                && transfer.expect.check(object, &bytes).await.is_ok()
             {
                 return Some((bytes, Source::EarlierVersion(store.name().to_owned())));
             }

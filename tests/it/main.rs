@@ -39,3 +39,4 @@ mod store_faults;
 mod stores;
 mod support;
 mod tasks;
+mod verify;
