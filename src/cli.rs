@@ -7,10 +7,13 @@ mod arguments;
 mod backup;
 mod cleanup;
 mod fetch;
+mod hold;
 mod keygen;
 mod list;
 mod pre_backup_check;
+mod prune;
 mod recipients;
+mod release;
 mod repair;
 mod replicate;
 mod restore;
@@ -221,6 +224,9 @@ fn dispatch(
         }
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
+        Command::Prune { dry_run, json } => prune::run(context, settings, dry_run, json, stdout),
+        Command::Hold { id, why } => hold::run(context, settings, &id, &why, stdout),
+        Command::Release { id } => release::run(context, settings, &id, stdout),
         Command::Keygen { .. } | Command::Version => Ok(Ended::Done),
     }
 }

@@ -51,6 +51,35 @@ pub fn parse_compact(text: &str) -> Option<SystemTime> {
     Some(SystemTime::from(zoned))
 }
 
+/// Where a time lies in the calendar, UTC: each text is the same for all times of its stretch, and
+/// sorts as time does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    /// `2026-11-22T01`.
+    pub hour: String,
+    /// `2026-11-22`.
+    pub day: String,
+    /// `2026-W47`: ISO 8601.
+    pub week: String,
+    /// `2026-11`.
+    pub month: String,
+    /// `2026`.
+    pub year: String,
+}
+
+/// Where a time lies in the calendar, UTC.
+pub fn calendar(time: SystemTime) -> Calendar {
+    let zoned = timestamp(time).to_zoned(jiff::tz::TimeZone::UTC);
+    let text = |form: &str| zoned.strftime(form).to_string();
+    Calendar {
+        hour: text("%Y-%m-%dT%H"),
+        day: text("%Y-%m-%d"),
+        week: text("%G-W%V"),
+        month: text("%Y-%m"),
+        year: text("%Y"),
+    }
+}
+
 /// `1 h 02 min`, `3 min 04 s`, `5.1 s`: for people.
 pub fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -79,6 +108,18 @@ mod tests {
         assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
         assert_eq!(parse_compact(&compact(time)), Some(time));
         assert_eq!(parse_compact("20261322T010203Z"), None);
+    }
+
+    #[test]
+    fn weeks_are_those_of_iso_8601() {
+        for (time, week) in [
+            ("20261231T235959Z", "2026-W53"),
+            ("20270103T000000Z", "2026-W53"),
+            ("20270104T000000Z", "2027-W01"),
+            ("20241230T000000Z", "2025-W01"),
+        ] {
+            assert_eq!(calendar(parse_compact(time).unwrap()).week, week, "{time}");
+        }
     }
 
     #[test]

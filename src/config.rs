@@ -14,6 +14,7 @@ pub mod layers;
 mod leaf;
 mod location;
 mod model;
+mod object_lock;
 mod ops_manager;
 mod place;
 mod repository;
@@ -22,7 +23,7 @@ mod unknown;
 
 pub use action::{Action, Door};
 pub use layers::{Layer, Layers};
-pub use model::{LATER, keys as known_keys};
+pub use model::keys as known_keys;
 
 use crate::operation::settings::Settings;
 use environment::Environment;
@@ -35,6 +36,8 @@ pub struct Configuration {
     pub settings: Settings,
     /// What is asked.
     pub action: Action,
+    /// Whether what is asked is, or is to be followed by, a prune.
+    pub prune: bool,
     /// What the operator should change although it works.
     pub warnings: Vec<String>,
     /// Whether debug lines are wanted.
@@ -93,7 +96,7 @@ pub fn resolve(
     environment: &Environment,
 ) -> Result<Configuration, Invalid> {
     if matches!(door, Door::Put { .. }) {
-        layers.only_last(&["backup", "from", "cleanup"]);
+        layers.only_last(&["backup", "from", "cleanup", "prune"]);
     }
     if matches!(door, Door::Restore(_) | Door::RestorePlan) {
         layers.only_last(&["id", "id_file", "from"]);
@@ -145,6 +148,7 @@ fn resolve_layers(
             foundation,
             build: environment.build(),
         },
+        prune: action.prunes(&model),
         action,
         warnings,
         debug: model.debug.is_some_and(|flag| flag.0),

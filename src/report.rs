@@ -9,6 +9,7 @@ pub mod console;
 pub mod copies;
 pub mod failure;
 pub mod json;
+pub mod prune;
 pub mod recipients;
 pub mod restore;
 pub mod sheet;

@@ -23,7 +23,7 @@ pub(crate) mod conformance;
 pub(crate) mod faulty;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +41,27 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`Kind::AlreadyExists`] with [`WriteMode::CreateNew`] when there is one (best effort
     /// on S3 servers that ignore conditions); others as they come.
     async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error>;
+
+    /// How long beyond its chain's end this store is told to lock an object (Object Lock); `None`
+    /// when it locks nothing.
+    fn locks_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// [`Store::put`] of an object that nobody can delete or replace until this time, where the
+    /// store is told to lock; elsewhere as any other.
+    ///
+    /// # Errors
+    /// As [`Store::put`], and when the store cannot lock although it is told to.
+    async fn put_locked(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        _until: SystemTime,
+    ) -> Result<(), Error> {
+        self.put(name, bytes, mode).await
+    }
 
     /// Reads an object whole.
     ///
@@ -106,6 +127,26 @@ pub trait Store: Send + Sync + fmt::Debug {
             name.as_str(),
             message,
         ))
+    }
+}
+
+/// Puts an object of a chain that takes backups until `chain_end`: where the store locks, until
+/// its days after that, so that the chain's last backup is protected as long as its first. An
+/// object whose lock would have ended by `now` is put without one.
+///
+/// # Errors
+/// As [`Store::put_locked`].
+pub async fn put_of_chain(
+    store: &dyn Store,
+    name: &ObjectName,
+    bytes: Bytes,
+    mode: WriteMode,
+    chain_end: SystemTime,
+    now: SystemTime,
+) -> Result<(), Error> {
+    match store.locks_for().map(|time| chain_end + time) {
+        Some(until) if until > now => store.put_locked(name, bytes, mode, until).await,
+        _ => store.put(name, bytes, mode).await,
     }
 }
 
@@ -262,7 +303,7 @@ impl std::error::Error for Error {}
 fn whole_seconds(time: SystemTime) -> SystemTime {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(time, |since| {
-            SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(since.as_secs())
+            SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
         })
 }
 

@@ -33,6 +33,12 @@ pub trait Continued: EntrySink {
     /// The base's pages of files, in order; none when there is no base.
     fn pages(&self) -> &[BasePage];
 
+    /// Says which pages will be opened: they are fetched ahead, several at once. Whoever opens
+    /// others all the same waits for each of them.
+    fn expect(&mut self, pages: &[usize]) {
+        let _ = pages;
+    }
+
     /// The files of one page, in order. The chunks that they are in are known from then on, so
     /// that equal pieces of changed files are not stored again.
     ///

@@ -211,6 +211,36 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Drops backups that the retention does not keep, and sweeps what was dropped before the grace.
+    ///
+    /// Needs `retention` in the configuration, and the right to delete in every store. Says for each
+    /// backup why it stays or goes.
+    #[command(after_help = help!("  lifeboat --config prod.yml prune --dry-run"))]
+    Prune {
+        /// Says what would be dropped and freed, now and later, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keeps prune from dropping a backup, whatever the retention says.
+    #[command(after_help = help!("  lifeboat --config prod.yml hold 20261122T010203Z-7f3a09bc --why 'audit 2026'"))]
+    Hold {
+        /// 20261122T010203Z-7f3a09bc, or `latest`.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Why, for whoever prunes; printed each time.
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Takes a hold back: the retention counts for this backup again.
+    #[command(after_help = help!("  lifeboat --config prod.yml release 20261122T010203Z-7f3a09bc"))]
+    Release {
+        /// 20261122T010203Z-7f3a09bc, or `latest`.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
     /// Prints the release and the format it writes.
     #[command(after_help = help!("  lifeboat version"))]
     Version,
@@ -233,7 +263,10 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         | Command::Replicate { .. }
         | Command::Repair { .. }
         | Command::Verify { .. }
-        | Command::Show { .. } => Some(Door::Read),
+        | Command::Show { .. }
+        | Command::Hold { .. }
+        | Command::Release { .. } => Some(Door::Read),
+        Command::Prune { .. } => Some(Door::Prune),
         Command::Fetch { .. } => Some(Door::Fetch),
         Command::Restore { step, .. } => Some(step.door()),
         Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
@@ -289,6 +322,9 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
         }
         Command::Keygen { .. }
         | Command::List { .. }
+        | Command::Prune { .. }
+        | Command::Hold { .. }
+        | Command::Release { .. }
         | Command::Recipients { .. }
         | Command::Replicate { .. }
         | Command::Repair { .. }

@@ -24,5 +24,8 @@ pub(super) fn run(
         _ => bail!("there is nothing to back up"),
     };
     context.monitor.info(text::backup(&backup).trim_end());
+    if configuration.prune {
+        operation::prune::behind_a_backup(context, settings);
+    }
     print(stdout, &format!("{}\n", backup.id))
 }

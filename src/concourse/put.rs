@@ -1,4 +1,4 @@
-//! out: a backup, or a cleanup.
+//! out: a backup, a cleanup, or a prune.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{metadata, version};
 use crate::config::{Action, Configuration};
 use crate::operation::{self, Context};
-use crate::report::text;
+use crate::report::{prune, text};
 
 /// Does what the params ask. A put's version is that of the backup it made.
 pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Value> {
@@ -23,7 +23,12 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         } => {
             let cleanup = operation::cleanup(context, settings, components, *force, *direction)?;
             context.monitor.info(text::cleanup(&cleanup).trim_end());
-            return Ok(after_cleanup(context, configuration));
+            return Ok(newest(context, configuration, "cleaned up", "cleanup"));
+        }
+        Action::Prune => {
+            let pruned = operation::prune::prune(context, settings)?;
+            context.monitor.info(prune::text(&pruned).trim_end());
+            return Ok(newest(context, configuration, "pruned", "prune"));
         }
         Action::Read
         | Action::Fetch(_)
@@ -34,13 +39,16 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         }
     };
     context.monitor.info(text::backup(&backup).trim_end());
+    if configuration.prune {
+        operation::prune::behind_a_backup(context, settings);
+    }
     Ok(json!({"version": version::of(&backup.id), "metadata": metadata::of(&backup)}))
 }
 
 /// A put must return a version. The newest backup adds nothing to the history; without
 /// metadata Concourse keeps what it has. Only where no backup can be named another version
 /// stands in.
-fn after_cleanup(context: &Context, configuration: &Configuration) -> Value {
+fn newest(context: &Context, configuration: &Configuration, done: &str, what: &str) -> Value {
     let newest = if configuration.settings.repository.stores.is_empty() {
         None
     } else {
@@ -48,7 +56,7 @@ fn after_cleanup(context: &Context, configuration: &Configuration) -> Value {
             Ok(ids) => ids.last().cloned(),
             Err(error) => {
                 context.monitor.warn(&format!(
-                    "cleaned up, but the newest backup is unknown: {}",
+                    "{done}, but the newest backup is unknown: {}",
                     crate::report::failure::chain(&error)
                 ));
                 None
@@ -59,7 +67,7 @@ fn after_cleanup(context: &Context, configuration: &Configuration) -> Value {
         Some(id) => json!({"version": version::of(&id)}),
         None => json!({
             "version": version::of(version::NONE),
-            "metadata": [metadata::pair("note", "cleanup; there was no backup to name")],
+            "metadata": [metadata::pair("note", &format!("{what}; there was no backup to name"))],
         }),
     }
 }

@@ -36,6 +36,8 @@ pub enum Door {
     Restore(RestoreStep),
     /// The command `restore-cleanup`.
     RestoreCleanup,
+    /// The command `prune`.
+    Prune,
 }
 
 /// What is asked.
@@ -60,6 +62,8 @@ pub enum Action {
         /// Of which kind of run.
         direction: Direction,
     },
+    /// Drop and sweep.
+    Prune,
     /// What a restore would do.
     RestorePlan(Origin, Choices),
     /// One step of a restore.
@@ -74,13 +78,22 @@ impl Action {
             | Self::Precheck(components)
             | Self::Cleanup { components, .. } => components,
             Self::Restore(restoration) => &restoration.components,
-            Self::Read | Self::Fetch(_) | Self::FromDirectories(_) | Self::RestorePlan(..) => &[],
+            Self::Read
+            | Self::Fetch(_)
+            | Self::FromDirectories(_)
+            | Self::Prune
+            | Self::RestorePlan(..) => &[],
         }
     }
 
     /// Whether it commits a backup.
     pub(super) fn writes(&self) -> bool {
         matches!(self, Self::Backup(_) | Self::FromDirectories(_))
+    }
+
+    /// Whether it drops and sweeps, by itself or behind a backup.
+    pub(super) fn prunes(&self, model: &Model) -> bool {
+        matches!(self, Self::Prune) || self.writes() && prunes_too(model)
     }
 
     /// Whether it opens what is sealed.
@@ -100,6 +113,10 @@ impl Action {
             _ => true,
         }
     }
+}
+
+fn prunes_too(model: &Model) -> bool {
+    model.prune.is_some_and(|flag| flag.0)
 }
 
 /// What the model asks at this door.
@@ -138,6 +155,7 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
             };
             cleanup(model, key, Direction::Restore)
         }
+        Door::Prune => Ok(Action::Prune),
         Door::RestorePlan => Ok(Action::RestorePlan(origin(model, None)?, choices(model))),
         Door::Restore(step) => restoration(model, step),
     }
@@ -228,12 +246,14 @@ fn put(model: &Model, inputs: &Path) -> Result<Action, Fault> {
             "cleanup",
             "stands beside `backup` or `from`; a put does one thing",
         )),
+        // Also beside `prune`, which the params of the backup may have brought along.
         (_, None, Some(_)) => cleanup(model, "cleanup", Direction::Backup),
         (_, Some(_), None) => from(model, inputs, true),
         (Some(_), None, None) => backed_up(model).map(Action::Backup),
+        (None, None, None) if prunes_too(model) => Ok(Action::Prune),
         (None, None, None) => Err(Fault::not_asked(
             "backup",
-            "; a put needs `backup: [components…]` or `cleanup: [components…]`",
+            "; a put needs `backup: [components…]`, `cleanup: [components…]` or `prune: true`",
         )),
     }
 }

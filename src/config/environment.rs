@@ -167,7 +167,16 @@ impl Environment {
 
 /// Maps and lists stand in a variable as YAML or JSON; everything else is a text.
 fn value_of(path: &str, text: &str, name: &str) -> Result<Value, Invalid> {
-    let structured = ["stores", "ops_manager", "director", "bosh", "tas", "limits"].contains(&path);
+    let structured = [
+        "stores",
+        "ops_manager",
+        "director",
+        "bosh",
+        "tas",
+        "limits",
+        "retention",
+    ]
+    .contains(&path);
     let list = text.trim_start().starts_with('[');
     if structured || list {
         return document::parse(text, name).map(Layer::into_value);
@@ -183,7 +192,7 @@ fn variable(path: &str) -> String {
 pub fn variables() -> Vec<(String, String)> {
     model::keys()
         .into_iter()
-        .filter(|(section, key)| !section.ends_with("[]") && !model::LATER.contains(key))
+        .filter(|(section, _)| !section.ends_with("[]"))
         .map(|(section, key)| match section {
             "" => key.to_owned(),
             _ => format!("{section}.{key}"),

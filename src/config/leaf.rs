@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
-use serde::{Deserialize, de};
 use serde_json::Value;
 
 use crate::secret::Secret;
@@ -153,21 +153,6 @@ impl<'de> Deserialize<'de> for Names {
             }
         }
         deserializer.deserialize_any(List)
-    }
-}
-
-/// A key of a later release: known, so that its refusal can say more than "unknown".
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Later;
-
-impl<'de> Deserialize<'de> for Later {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        de::IgnoredAny::deserialize(deserializer)?;
-        Err(D::Error::custom(concat!(
-            "is not in this release (",
-            env!("CARGO_PKG_VERSION"),
-            "); take it out"
-        )))
     }
 }
 

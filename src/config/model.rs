@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 
-use super::leaf::{Count, Flag, Hidden, Later, Names, Span, Text};
+use super::leaf::{Count, Flag, Hidden, Names, Span, Text};
 
 /// All keys.
 #[derive(Debug, Deserialize)]
@@ -33,6 +33,8 @@ pub(crate) struct Model {
     pub(crate) backup: Option<Names>,
     pub(crate) from: Option<Text>,
     pub(crate) cleanup: Option<Names>,
+    pub(crate) prune: Option<Flag>,
+    pub(crate) retention: Option<RetentionModel>,
     pub(crate) force: Option<Flag>,
     pub(crate) download: Option<Flag>,
     pub(crate) components: Option<Names>,
@@ -43,12 +45,6 @@ pub(crate) struct Model {
     pub(crate) in_place: Option<Flag>,
     pub(crate) accept_ops_manager_version: Option<Text>,
     pub(crate) stemcells: Option<Text>,
-    #[serde(rename = "prune")]
-    _prune: Option<Later>,
-    #[serde(rename = "retention")]
-    _retention: Option<Later>,
-    #[serde(rename = "lock_days")]
-    _lock_days: Option<Later>,
 }
 
 /// One entry of `stores`: a bucket, or a directory when it has a `path`.
@@ -74,6 +70,15 @@ pub(crate) struct StoreModel {
     pub(crate) sse_kms_key_id: Option<Text>,
     pub(crate) skip_s3_checksums: Option<Flag>,
     pub(crate) checksum_algorithm: Option<Text>,
+    pub(crate) object_lock: Option<ObjectLockModel>,
+}
+
+/// `stores[].object_lock`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct ObjectLockModel {
+    pub(crate) mode: Option<Text>,
+    pub(crate) days: Option<Count>,
 }
 
 /// `ops_manager`.
@@ -135,26 +140,39 @@ pub(crate) struct LimitsModel {
     pub(crate) idle_timeout: Option<Span>,
 }
 
+/// `retention`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct RetentionModel {
+    pub(crate) keep_last: Option<Count>,
+    pub(crate) keep_within: Option<Span>,
+    pub(crate) keep_hourly: Option<Count>,
+    pub(crate) keep_daily: Option<Count>,
+    pub(crate) keep_weekly: Option<Count>,
+    pub(crate) keep_monthly: Option<Count>,
+    pub(crate) keep_yearly: Option<Count>,
+    pub(crate) keep_minimum: Option<Count>,
+}
+
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 7] = [
+    let sections: [(&'static str, &'static [&'static str]); 9] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
+        ("stores[].object_lock", fields_of::<ObjectLockModel>()),
         ("ops_manager", fields_of::<OpsManagerModel>()),
         ("director", fields_of::<DirectorModel>()),
         ("bosh", fields_of::<BoshModel>()),
         ("tas", fields_of::<TasModel>()),
         ("limits", fields_of::<LimitsModel>()),
+        ("retention", fields_of::<RetentionModel>()),
     ];
     sections
         .into_iter()
         .flat_map(|(section, fields)| fields.iter().map(move |field| (section, *field)))
         .collect()
 }
-
-/// The keys that are known but refused.
-pub const LATER: [&str; 3] = ["prune", "retention", "lock_days"];
 
 /// Serde tells a deserializer a struct's keys; this one only listens.
 fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {

@@ -7,7 +7,7 @@ use super::action::Action;
 use super::environment::Environment;
 use super::leaf::{Flag, Hidden, Text};
 use super::model::{Model, StoreModel};
-use super::{Fault, keys, place};
+use super::{Fault, keys, object_lock, place, retention};
 use crate::operation::settings::{
     Algorithm, Checksums, Credentials, Encryption, Repository, S3, Store,
 };
@@ -74,7 +74,8 @@ pub(super) fn of(
         worker_identity,
         recovery_identity,
         new_chain_every: new_chain_every(model)?,
-        grace: super::retention::grace(model)?,
+        grace: retention::grace(model)?,
+        retention: retention::policy(model, action.prunes(model))?,
         store_timeout: store_timeout(model)?,
     })
 }
@@ -239,6 +240,7 @@ fn directory(model: &StoreModel, at: &str, name: &str, path: &str) -> Result<Sto
         ("ca_cert", model.ca_cert.is_some()),
         ("access_key_id", model.access_key_id.is_some()),
         ("secret_access_key", model.secret_access_key.is_some()),
+        ("object_lock", model.object_lock.is_some()),
     ];
     if let Some((key, _)) = for_buckets.iter().find(|(_, there)| *there) {
         return Err(Fault::new(
@@ -325,6 +327,7 @@ fn s3(model: &StoreModel, at: &str, name: &str, bucket: &str) -> Result<Store, F
         proxy: None,
         checksums: checksums(model, at)?,
         encryption: encryption(model, at)?,
+        object_lock: object_lock::of(model, at)?,
     })))
 }
 

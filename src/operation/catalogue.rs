@@ -11,8 +11,12 @@ use super::stores::{Stores, a_day_before, backup_id};
 use super::{Context, describe};
 use crate::repo;
 use crate::repo::catalogue::{Believed, Listing, Origin};
+use crate::repo::id::BackupId;
 use crate::report;
 use crate::store::Kind;
+
+/// Most characters of what a stranger may have written about a dropped backup.
+const MOST_OF_A_NOTE: usize = 300;
 
 /// The ids of committed backups, oldest first: all, or those from one day before `after` on.
 /// One listing per store, no manifest is read: it costs what is new, not what exists.
@@ -112,8 +116,9 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
         Err(repo::Error::Store(error)) if error.kind == Kind::NotFound => {
             match catalogue.dropped(&id) {
                 Ok(Some(_)) => bail!(
-                    "backup {id} of {} was pruned: it is no longer in any store; choose another version",
-                    stores.foundation
+                    "backup {id} of {} was pruned{}: it is no longer in any store; choose another version",
+                    stores.foundation,
+                    when_and_why(stores, &id)?
                 ),
                 _ => bail!(
                     "there is no backup {id} of {} in any store; `lifeboat list` shows those there are",
@@ -126,6 +131,19 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+fn when_and_why(stores: &Stores, id: &BackupId) -> Result<String> {
+    let note = stores.catalogue().drop_note(id)?;
+    Ok(note.map_or_else(String::new, |note| {
+        let words = |text: &str| -> String {
+            let shown = text.chars().take(MOST_OF_A_NOTE);
+            shown
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect()
+        };
+        format!(" at {} ({})", words(&note.dropped), words(&note.why))
+    }))
 }
 
 /// The backup that a restore asks for; the log says who vouches for it.

@@ -110,7 +110,7 @@ impl Reading<'_> {
             "it is empty: nothing is stored, so that nobody takes it for a backup"
         );
         if !flat {
-            let mut writer = self.run.artifact(self.named(TREE, Form::Tree));
+            let mut writer = self.run.artifact(self.named(TREE, Form::Tree))?;
             let (monitor, shutdown) = (&*self.context.monitor, &self.context.shutdown);
             read_tree(directory, &mut writer, self.meter, monitor, shutdown)?;
             return Ok(vec![writer.finish()?.0]);
@@ -138,7 +138,7 @@ impl Reading<'_> {
                 other => return other,
             }
         }
-        let mut writer = self.run.artifact(self.named(name, Form::File));
+        let mut writer = self.run.artifact(self.named(name, Form::File))?;
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         writer.file(&[], size, &mut self.counted(file))?;
@@ -147,7 +147,7 @@ impl Reading<'_> {
     }
 
     fn tar(&self, path: &Path, name: &str) -> Result<ArtifactRecord> {
-        let mut writer = self.run.artifact(self.named(name, Form::Tar));
+        let mut writer = self.run.artifact(self.named(name, Form::Tar))?;
         let mut reader = TarReader::new(self.counted(File::open(path)?));
         loop {
             let next = reader.next_entry()?;

@@ -332,7 +332,7 @@ impl Live {
             name: name.clone(),
             form: Form::Tar,
             bbr: Some(bbr_name(&artifact.place.kind)),
-        });
+        })?;
         let mut watched = Skipped::new(&mut writer);
         let drained = self.run.drain(
             artifact,
@@ -382,7 +382,7 @@ impl Live {
             name: MANIFEST.into(),
             form: Form::File,
             bbr: None,
-        });
+        })?;
         writer.file(&[], text.len() as u64, &mut text.as_bytes())?;
         writer.end(0)?;
         Ok(Some(writer.finish()?.0))

@@ -123,7 +123,7 @@ fn attempt_export(
     wait: &Wait,
 ) -> Result<(ArtifactRecord, ArtifactRun)> {
     let begin = Instant::now();
-    let mut writer = to.artifact(name(INSTALLATION)?);
+    let mut writer = to.artifact(name(INSTALLATION)?)?;
     let mut export = client.export(wait)?;
     let meter = context.monitor.meter("export", export.length());
     let mut passing = Passing {
@@ -248,7 +248,7 @@ pub(super) fn write_file(
         name: file.to_owned(),
         form: Form::File,
         bbr: None,
-    });
+    })?;
     writer.file(&[], text.len() as u64, &mut text.as_bytes())?;
     writer.end(0)?;
     let (record, changed_bytes) = writer.finish()?;

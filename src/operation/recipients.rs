@@ -43,6 +43,8 @@ pub fn add(
         stores.foundation.clone(),
         &recipients,
         &identity,
+        settings.repository.new_chain_every,
+        context.clock.now(),
     );
     let mut done = AddedRecipients {
         problems: found.problems,

@@ -29,6 +29,7 @@ pub fn repair(
         Arc::clone(&stores.copies),
         stores.bridge.clone(),
         stores.foundation.clone(),
+        settings.repository.new_chain_every,
         stores.catalogue(),
         &*context.monitor,
         Scope {

@@ -11,6 +11,7 @@ pub use crate::foundation::{
     Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,
     Proxy, Settings as Foundation, Vm,
 };
+pub use crate::repo::retention::Policy as Retention;
 pub use crate::report::Build;
 use crate::secret::Secret;
 
@@ -47,6 +48,8 @@ pub struct Repository {
     /// How old what no manifest names must be before it is swept; a backup that runs for more
     /// than half of it does not commit.
     pub grace: Duration,
+    /// What prune keeps.
+    pub retention: Option<Retention>,
     /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
     /// a look waits no longer than 20 s.
     pub store_timeout: Duration,
@@ -112,6 +115,26 @@ pub struct S3 {
     pub checksums: Checksums,
     /// What the server is asked to encrypt with.
     pub encryption: Option<Encryption>,
+    /// How long nobody can delete what a chain is made of.
+    pub object_lock: Option<ObjectLock>,
+}
+
+/// Object Lock of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Who may still delete.
+    pub mode: LockMode,
+    /// How long beyond the end of a chain its objects stay locked.
+    pub time: Duration,
+}
+
+/// Who may still delete what is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Whoever has the right to bypass it.
+    Governance,
+    /// Nobody.
+    Compliance,
 }
 
 /// Who speaks to a bucket.

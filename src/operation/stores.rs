@@ -7,21 +7,23 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::Context;
 use super::settings::{
-    Algorithm, Checksums, Credentials, Encryption, S3, Settings, Store as Place,
+    Algorithm, Checksums, Credentials, Encryption, LockMode, S3, Settings, Store as Place,
 };
 use crate::repo;
 use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
 use crate::repo::id::{BackupId, Foundation};
 use crate::repo::reader::Fetcher;
-use crate::repo::seal::Recipients;
+use crate::repo::seal::{Identity, Recipients};
 use crate::repo::sign::{Signers, WorkerIdentity};
 use crate::store::Store;
 use crate::store::copies::Copies;
 use crate::store::directory::{Directory, DirectorySettings};
 use crate::store::patience::Patience;
 use crate::store::retry::{Retry, RetrySettings};
-use crate::store::s3::{S3Checksum, S3Credentials, S3Proxy, S3Role, S3Settings};
+use crate::store::s3::{
+    S3Checksum, S3Credentials, S3Lock, S3LockMode, S3Proxy, S3Role, S3Settings,
+};
 
 /// Threads that speak to stores: they wait far more than they work.
 const THREADS: usize = 2;
@@ -87,6 +89,29 @@ impl Stores {
         })
     }
 
+    /// What a prune works with.
+    pub(super) fn prune(
+        &self,
+        context: &Context,
+        settings: &Settings,
+    ) -> Result<repo::prune::Prune> {
+        let recovery = settings.repository.recovery_identity.as_ref();
+        Ok(repo::prune::Prune {
+            copies: Arc::clone(&self.copies),
+            bridge: self.bridge.clone(),
+            foundation: self.foundation.clone(),
+            signers: self.signers.clone(),
+            worker: worker(settings)?,
+            recovery: recovery
+                .map(Identity::parse)
+                .transpose()
+                .map_err(|problem| anyhow!("recovery_identity {problem}"))?,
+            grace: settings.repository.grace,
+            clock: Arc::clone(&context.clock),
+            at_once: repo::prune::AT_ONCE,
+        })
+    }
+
     /// Manifests that the settings' signers vouch for.
     pub(super) fn catalogue(&self) -> Catalogue {
         Catalogue::new(
@@ -134,14 +159,7 @@ impl Stores {
     /// Writes to, reads back and lists every store, and compares clocks. A store that fails
     /// is given up; too few left is an error.
     pub(super) fn probe(&self, context: &Context) -> Result<()> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
-        let text = hex::encode(random);
-        let probed = self.bridge.wait(self.copies.probe(
-            self.foundation.as_str(),
-            Arc::clone(&context.clock),
-            &text,
-        ))??;
+        let probed = self.probe_each(context)?;
         for (store, result) in probed {
             if let Err(error) = result {
                 self.copies.give_up(&store, &error.message);
@@ -153,6 +171,21 @@ impl Stores {
             self.copies.whole().join(", ")
         ));
         Ok(())
+    }
+
+    /// Writes to, reads back and lists every store, and compares clocks: what each of them said.
+    pub(super) fn probe_each(
+        &self,
+        context: &Context,
+    ) -> Result<Vec<(String, Result<(), crate::store::Error>)>> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
+        let text = hex::encode(random);
+        Ok(self.bridge.wait(self.copies.probe(
+            self.foundation.as_str(),
+            Arc::clone(&context.clock),
+            &text,
+        ))??)
     }
 }
 
@@ -242,6 +275,13 @@ fn s3_store(
         Some(Encryption::Kms(key)) => (Some("aws:kms".into()), key.clone()),
         Some(Encryption::KmsDsse(key)) => (Some("aws:kms:dsse".into()), key.clone()),
     };
+    settings.object_lock = s3.object_lock.map(|lock| S3Lock {
+        mode: match lock.mode {
+            LockMode::Governance => S3LockMode::Governance,
+            LockMode::Compliance => S3LockMode::Compliance,
+        },
+        time: lock.time,
+    });
     Ok(Arc::new(
         runtime.block_on(crate::store::s3::S3::new(settings))?,
     ))

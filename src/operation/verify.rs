@@ -46,6 +46,7 @@ pub fn verify(
         Arc::clone(&stores.copies),
         stores.bridge.clone(),
         stores.foundation.clone(),
+        settings.repository.new_chain_every,
         stores.catalogue(),
         &*context.monitor,
         Scope {

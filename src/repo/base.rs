@@ -1,45 +1,52 @@
-//! Which chain a run writes to: the base's, or a new one and why. docs/design.md, *Continuing*.
+//! Which chain a run writes to: the base's, or a new one and why; and what of the base each
+//! artifact continues. docs/design.md, *Continuing*.
 
-use std::collections::BTreeSet;
+pub mod artifacts;
+pub mod pages;
+mod sample;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use self::artifacts::Artifacts;
+use self::sample::Sample;
 use super::bridge::Bridge;
 use super::catalogue::{Believed, Catalogue, Listed, Listing};
 use super::chain::Chain;
-use super::format::{ChunkRecord, KEYS_LIMIT, Manifest, Outcome, PAGE_LIMIT};
+use super::fetcher::Fetcher;
+use super::format::{KEYS_LIMIT, Manifest, Outcome};
 use super::id::{BackupId, ComponentName};
-use super::index::chunk_table;
-use super::reader::Fetcher;
 use super::sign::{Signers, WorkerIdentity};
 use super::{Error, Settings};
 use crate::artifact::Digest;
 use crate::clock;
 use crate::shutdown::Stopped;
-use crate::store::ObjectName;
 use crate::store::copies::{Copies, StoreSet};
 
 /// Manifests read at most in search of a base: more than a month of one put per component
 /// and night.
 const MOST_CANDIDATES: usize = 100;
-/// Chunks, and as many roots and pages, of the base looked for in each store before it is built
-/// upon. A bucket whose
-/// expiry rule took a twentieth of the chunks is noticed with a chance of 81 %, one that
-/// lost a fifth with 99.9 %.
-const SAMPLE: usize = 32;
+/// Dropped manifests read at most in search of what failed runs left: they are of a few days, and
+/// few of those were dropped so young.
+const MOST_LEFT: usize = 20;
+/// What failed runs left is no base for the last hour of half the grace: a sweep may have begun
+/// before a run that would still build upon it commits, and clocks differ.
+const LEFT_SLACK: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// A base to continue.
 #[derive(Debug)]
 pub struct Base {
-    /// The backup.
+    /// The backup, or what a failed run left.
     pub id: BackupId,
+    /// Whether it is what a failed run left.
+    pub left: bool,
     /// Its chain, resumed.
     pub chain: Chain,
     /// The stores that have its manifest.
     pub stores: StoreSet,
-    /// The chunks that it and, for components that it lacks, older backups of its chain name.
-    pub chunks: Vec<ChunkRecord>,
+    /// What each artifact continues.
+    pub artifacts: Artifacts,
 }
 
 /// What the search needs.
@@ -59,6 +66,8 @@ pub struct Search<'a> {
     pub now: SystemTime,
 }
 
+/// A manifest that may be continued.
+#[derive(Debug, Clone)]
 struct Candidate {
     listed: Listed,
     manifest: Manifest,
@@ -83,7 +92,26 @@ impl Search<'_> {
         let Some(worker) = &self.settings.worker else {
             return because("there is no worker identity");
         };
+        let left = self.left(worker)?;
         let candidates = self.candidates(worker)?;
+        let found = self
+            .best(&candidates)
+            .and_then(|best| self.continue_from(worker, best, &left));
+        let why = match found {
+            Err(NoBase::Because(why)) => why,
+            other => return other,
+        };
+        // A run that began a chain and failed: that chain is as good as none before it.
+        for candidate in left.iter().filter(|one| one.holds > 0) {
+            match self.continue_from(worker, candidate, &left) {
+                Err(NoBase::Because(_)) => {}
+                other => return other,
+            }
+        }
+        Err(NoBase::Because(why))
+    }
+
+    fn best<'c>(&self, candidates: &'c [Candidate]) -> Result<&'c Candidate, NoBase> {
         let best = candidates
             .iter()
             .max_by(|a, b| {
@@ -91,12 +119,21 @@ impl Search<'_> {
                 rank(a).cmp(&rank(b))
             })
             .ok_or_else(|| NoBase::Because(self.why_no_candidate()))?;
-        if best.holds == 0 {
-            return because("no earlier backup of this worker holds any of these components");
+        match best.holds {
+            0 => because("no earlier backup of this worker holds any of these components"),
+            _ => Ok(best),
         }
-        let manifest = &best.manifest;
+    }
+
+    fn continue_from(
+        &self,
+        worker: &WorkerIdentity,
+        base: &Candidate,
+        left: &[Candidate],
+    ) -> Result<Base, NoBase> {
+        let manifest = &base.manifest;
         self.check_age(manifest)?;
-        self.check_key_files(best)?;
+        self.check_key_files(base)?;
         let object = self
             .settings
             .foundation
@@ -116,59 +153,131 @@ impl Search<'_> {
             &worker_age,
         )
         .map_err(NoBase::Because)?;
-        let (pages, chunks) = self.index(best, &candidates, &chain)?;
-        let foundation = &self.settings.foundation;
-        self.check_sample(best, &pages, |page| {
-            foundation.index(&chain.record.id, page)
-        })?;
-        self.check_sample(best, &chunks, |chunk| {
-            foundation.data(&chain.record.id, &chunk.0)
-        })?;
+        let artifacts = self.artifacts(worker, base, left, &chain)?;
         Ok(Base {
             id: manifest.id.clone(),
+            left: manifest.outcome == Outcome::Partial,
             chain,
-            stores: best.listed.stores,
-            chunks,
+            stores: base.listed.stores,
+            artifacts,
+        })
+    }
+
+    /// The artifacts of the base and, where a failed run left newer ones in the same stores, those.
+    fn artifacts(
+        &self,
+        worker: &WorkerIdentity,
+        base: &Candidate,
+        left: &[Candidate],
+        chain: &Chain,
+    ) -> Result<Artifacts, NoBase> {
+        let sample = Sample {
+            fetcher: Fetcher::new(
+                Arc::clone(self.copies),
+                self.bridge.clone(),
+                self.settings.foundation.clone(),
+            ),
+            chain: chain.record.id.clone(),
+            opener: chain.index.clone(),
+            stores: base.listed.stores,
+        };
+        let older = (base.manifest.outcome == Outcome::Complete).then(|| {
+            let others = self.listing.backups.iter().rev();
+            let others = others.filter(|other| {
+                other.id != base.listed.id && other.stores.contains_all(base.listed.stores)
+            });
+            others.take(MOST_CANDIDATES).cloned().collect()
+        });
+        let own = self.own(worker);
+        let mut artifacts = Artifacts::new(sample, own, older.unwrap_or_default());
+        artifacts.add(&base.manifest, self.asked)?;
+        for other in left {
+            let fits = other.manifest.chain == base.manifest.chain
+                && other.listed.stores.contains_all(base.listed.stores)
+                && other.listed.id != base.listed.id;
+            if fits {
+                match artifacts.add(&other.manifest, self.asked) {
+                    // What cannot be used is no loss: it was to save time.
+                    Ok(()) | Err(NoBase::Because(_)) => {}
+                    Err(stopped) => return Err(stopped),
+                }
+            }
+        }
+        Ok(artifacts)
+    }
+
+    fn own(&self, worker: &WorkerIdentity) -> Catalogue {
+        Catalogue::new(
+            Arc::clone(self.copies),
+            self.bridge.clone(),
+            self.settings.foundation.clone(),
+            Signers::default().and(Some(worker)),
+        )
+    }
+
+    /// A manifest that enough stores hold.
+    fn candidate(&self, listed: &Listed, manifest: Manifest) -> Option<Candidate> {
+        let everywhere = listed.stores.contains_all(self.listing.answered);
+        if listed.stores.len() < self.copies.min_copies() {
+            return None;
+        }
+        let holds = self
+            .asked
+            .iter()
+            .filter(|name| manifest.components.iter().any(|c| c.name == **name))
+            .count();
+        Some(Candidate {
+            listed: listed.clone(),
+            manifest,
+            everywhere,
+            holds,
         })
     }
 
     /// Backups that this worker signed and that enough stores hold, newest first.
     fn candidates(&self, worker: &WorkerIdentity) -> Result<Vec<Candidate>, Stopped> {
-        let own = Catalogue::new(
-            Arc::clone(self.copies),
-            self.bridge.clone(),
-            self.settings.foundation.clone(),
-            Signers::default().and(Some(worker)),
-        );
         let mut candidates = Vec::new();
         let each = |listed: &Listed, believed: Believed| {
-            let manifest = believed.signed.manifest;
-            let everywhere = listed.stores.contains_all(self.listing.answered);
-            if manifest.outcome != Outcome::Complete
-                || !(everywhere || listed.stores.len() >= self.copies.min_copies())
-                || listed.stores.len() < self.copies.min_copies()
-            {
+            let Some(candidate) = self.candidate(listed, believed.signed.manifest) else {
                 return ControlFlow::Continue(());
-            }
-            let holds = self
-                .asked
-                .iter()
-                .filter(|name| manifest.components.iter().any(|c| c.name == **name))
-                .count();
-            candidates.push(Candidate {
-                listed: listed.clone(),
-                manifest,
-                everywhere,
-                holds,
-            });
-            if holds == self.asked.len() && everywhere {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
+            };
+            let all = candidate.holds == self.asked.len() && candidate.everywhere;
+            candidates.push(candidate);
+            match all {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
             }
         };
-        own.newest_first(self.listing, MOST_CANDIDATES, each, |_, _| {})?;
+        self.own(worker)
+            .newest_first(self.listing, MOST_CANDIDATES, each, |_, _| {})?;
         Ok(candidates)
+    }
+
+    /// What failed runs of this worker left in enough stores, newest first: within half the grace,
+    /// so that a run that builds upon it commits while it still counts.
+    fn left(&self, worker: &WorkerIdentity) -> Result<Vec<Candidate>, Stopped> {
+        let own = self.own(worker);
+        let young = (self.settings.grace / 2).saturating_sub(LEFT_SLACK);
+        let after = self.now.checked_sub(young).unwrap_or(self.now);
+        let listing = match own.list_dropped(&BackupId::new(after, None, [0; 4])) {
+            Ok(listing) => listing,
+            Err(Error::Stopped(stopped)) => return Err(stopped),
+            // It was to save time alone.
+            Err(_no_store_answered) => return Ok(Vec::new()),
+        };
+        let mut left = Vec::new();
+        for listed in listing.backups.iter().rev().take(MOST_LEFT) {
+            match own.dropped(&listed.id) {
+                Ok(Some(Believed { signed, .. }))
+                    if signed.manifest.outcome == Outcome::Partial =>
+                {
+                    left.extend(self.candidate(listed, signed.manifest));
+                }
+                Err(Error::Stopped(stopped)) => return Err(stopped),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(left)
     }
 
     fn why_no_candidate(&self) -> String {
@@ -221,101 +330,6 @@ impl Search<'_> {
                     }
                     Err(error) => return Err(NoBase::Because(error.to_string())),
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// The roots and pages of what is continued, and the chunks they name.
-    fn index(
-        &self,
-        base: &Candidate,
-        all: &[Candidate],
-        chain: &Chain,
-    ) -> Result<(Vec<Digest>, Vec<ChunkRecord>), NoBase> {
-        let fetcher = Fetcher::new(
-            Arc::clone(self.copies),
-            self.bridge.clone(),
-            self.settings.foundation.clone(),
-        );
-        let (mut pages, mut chunks) = (Vec::new(), Vec::new());
-        for asked in self.asked {
-            // The base first, then older backups of its chain that the same stores hold.
-            let holder = std::iter::once(base)
-                .chain(all.iter().filter(|other| {
-                    other.manifest.chain.id == base.manifest.chain.id
-                        && other.listed.stores.contains_all(base.listed.stores)
-                }))
-                .find_map(|candidate| {
-                    candidate
-                        .manifest
-                        .components
-                        .iter()
-                        .find(|c| c.name == *asked)
-                });
-            let Some(component) = holder else { continue };
-            for artifact in &component.artifacts {
-                let root = fetcher
-                    .root(&base.manifest.chain.id, component, artifact, &chain.index)
-                    .map_err(NoBase::from)?;
-                pages.push(artifact.root);
-                pages.extend(root.others.iter().map(|record| record.page));
-                for record in &root.files {
-                    pages.push(record.page);
-                    let plain = fetcher
-                        .index(
-                            &base.manifest.chain.id,
-                            &record.page,
-                            &chain.index,
-                            PAGE_LIMIT,
-                        )
-                        .map_err(NoBase::from)?;
-                    chunks.extend(chunk_table("a page of the base", &plain).map_err(NoBase::from)?);
-                }
-            }
-        }
-        Ok((pages, chunks))
-    }
-
-    /// Looks for a random sample of objects in each store of the base.
-    fn check_sample<T>(
-        &self,
-        base: &Candidate,
-        all: &[T],
-        name: impl Fn(&T) -> ObjectName,
-    ) -> Result<(), NoBase> {
-        if all.is_empty() {
-            return Ok(());
-        }
-        let mut random = [0; SAMPLE * 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| NoBase::Because(format!("no random bytes: {error}")))?;
-        let mut sampled = BTreeSet::new();
-        for eight in random.chunks_exact(8) {
-            let number = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-            let at = usize::try_from(number % all.len() as u64).expect("below a length");
-            // Small sets are drawn from often.
-            if sampled.insert(at) {
-                self.check_there(base, &name(&all[at]))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_there(&self, base: &Candidate, object: &ObjectName) -> Result<(), NoBase> {
-        let heads = self.bridge.wait(self.copies.head_each(object))?;
-        for (place, (store, head)) in heads.into_iter().enumerate() {
-            if !base.listed.stores.contains(place) {
-                continue;
-            }
-            match head {
-                Ok(Some(listed)) if listed.size > 0 => {}
-                Ok(_) => {
-                    return Err(NoBase::Because(format!(
-                        "store {store} has lost {object} of the base (does the bucket have an expiry rule?)"
-                    )));
-                }
-                Err(error) => return Err(NoBase::Because(error.to_string())),
             }
         }
         Ok(())

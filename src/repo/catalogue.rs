@@ -9,6 +9,7 @@ use super::Error;
 use super::bridge::Bridge;
 use super::format::{MANIFEST_LIMIT, Outcome, Signed};
 use super::id::{BackupId, Foundation};
+use super::prune::DropNote;
 use super::sign::Signers;
 use crate::shutdown::Stopped;
 use crate::store::copies::{Copies, StoreSet, Union};
@@ -90,8 +91,20 @@ impl Catalogue {
     /// # Errors
     /// When no store answers.
     pub fn list(&self, after: Option<&BackupId>) -> Result<Listing, Error> {
-        let prefix = self.foundation.manifests();
         let after = after.map(|id| self.foundation.manifest(id).to_string());
+        self.list_of(self.foundation.manifests(), after)
+    }
+
+    /// The same of what lies under `dropped/` with a greater id than this one.
+    ///
+    /// # Errors
+    /// When no store answers.
+    pub fn list_dropped(&self, after: &BackupId) -> Result<Listing, Error> {
+        let after = self.foundation.dropped(after).to_string();
+        self.list_of(self.foundation.dropped_prefix(), Some(after))
+    }
+
+    fn list_of(&self, prefix: String, after: Option<String>) -> Result<Listing, Error> {
         let union: Union = self
             .bridge
             .wait(self.copies.list_union(&prefix, after.as_deref()))??;
@@ -205,6 +218,20 @@ impl Catalogue {
         }
     }
 
+    /// When and why a backup was dropped, as prune wrote it beside the manifest; nobody vouches
+    /// for it. `None` when it was not dropped, or nothing can be read of it.
+    ///
+    /// # Errors
+    /// When a signal comes.
+    pub fn drop_note(&self, id: &BackupId) -> Result<Option<DropNote>, Stopped> {
+        let object = self.foundation.dropped(id);
+        let any = |_: &bytes::Bytes| Ok(());
+        let read = self
+            .bridge
+            .wait(self.copies.get_first(&object, MANIFEST_LIMIT, any))?;
+        Ok(read.ok().and_then(|bytes| DropNote::split(&bytes).1))
+    }
+
     async fn believed(
         &self,
         id: &BackupId,
@@ -243,6 +270,11 @@ impl Catalogue {
         object: &ObjectName,
         bytes: &[u8],
     ) -> Result<Believed, Error> {
+        let bytes = if *object == self.foundation.dropped(id) {
+            DropNote::split(bytes).0
+        } else {
+            bytes
+        };
         let (line, signature) = Signed::split(object.as_str(), bytes)?;
         let origin = if self.signers.is_empty() {
             Origin::NotVerified

@@ -1,6 +1,6 @@
 //! A chain's keys: made, sealed, resumed by a worker, opened by a reader. docs/format.md, *Keys*.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -121,6 +121,29 @@ impl Chain {
             index: Opener::parse(keys.index_identity.expose()).map_err(problem)?,
             seed: Seed::new(seed),
         })
+    }
+}
+
+/// What a worker needs to read the index of a chain that it does not continue.
+///
+/// # Errors
+/// Why `worker_age` does not open it, as a sentence.
+pub fn index_opener(
+    foundation: &Foundation,
+    worker: &WorkerIdentity,
+    record: &ChainRecord,
+    worker_age: &[u8],
+) -> Result<Opener, String> {
+    let keys = WorkerKeys::open(foundation, worker, record, worker_age)?;
+    Opener::parse(keys.index_identity.expose()).map_err(|error| error.to_string())
+}
+
+impl ChainRecord {
+    /// Until when the chain takes backups: all its objects are locked from here on for as long as a
+    /// store is told.
+    pub fn end(&self, new_chain_every: Duration) -> SystemTime {
+        let started = clock::parse_rfc3339(&self.started);
+        started.unwrap_or(SystemTime::UNIX_EPOCH) + new_chain_every
     }
 }
 

@@ -80,6 +80,11 @@ impl Foundation {
         self.object(&format!("dropped/{id}.json"))
     }
 
+    /// The name of a hold.
+    pub fn hold(&self, id: &BackupId) -> ObjectName {
+        self.object(&format!("holds/{id}"))
+    }
+
     /// The prefix of all manifests, with its slash.
     pub fn manifests(&self) -> String {
         format!("{self}/backups/")

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 pub use self::drafts::{
-    AVERAGE_ENTRIES, FileEntry, FilePages, OtherPages, PARTS_PER_LINE, PendingPart, root_lines,
+    AVERAGE_ENTRIES, FileChunk, FileEntry, FilePages, OtherPages, PendingPart, root_lines,
 };
 use super::Error;
 use super::format::{
@@ -53,7 +53,12 @@ impl Root {
         let bytes = sum(files.iter().chain(&others).map(|page| page.bytes));
         let lines_of_files = sum(files.iter().map(|page| page.entries));
         let entries = sum(others.iter().map(|page| page.entries));
+        let files_of = |page: &PageRecord| page.files.unwrap_or(page.entries);
+        let stated = sum(files.iter().map(files_of));
+        let counted = files.iter().any(|page| page.files.is_some());
         if bytes != Some(head.bytes)
+            || (counted && stated != Some(head.files))
+            || files.iter().any(|page| files_of(page) > page.entries)
             || entries != Some(head.others)
             || lines_of_files.is_none_or(|lines| lines < head.files)
         {

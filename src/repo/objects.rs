@@ -108,6 +108,11 @@ impl Shard {
         (0..16).map(Self)
     }
 
+    /// Its place among all, from 0 on.
+    pub fn number(self) -> usize {
+        usize::from(self.0)
+    }
+
     /// That of a name.
     pub fn of(name: &Digest) -> Self {
         Self(name.0[0] >> 4)

@@ -328,7 +328,7 @@ impl Shared {
         this.bridge.spawn(async move {
             let result = shared
                 .copies
-                .put_all(&object, Bytes::from(sealed), WriteMode::Overwrite)
+                .put_kept(&object, Bytes::from(sealed), WriteMode::Overwrite)
                 .await;
             if result.is_ok() {
                 shared

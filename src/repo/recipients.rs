@@ -4,6 +4,7 @@
 //! opens to the same text, whose digest each manifest of the chain states.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -85,6 +86,8 @@ pub struct Adding<'a> {
     foundation: Foundation,
     recipients: &'a Recipients,
     identity: &'a Identity,
+    new_chain_every: Duration,
+    now: SystemTime,
 }
 
 impl<'a> Adding<'a> {
@@ -95,6 +98,8 @@ impl<'a> Adding<'a> {
         foundation: Foundation,
         recipients: &'a Recipients,
         identity: &'a Identity,
+        new_chain_every: Duration,
+        now: SystemTime,
     ) -> Self {
         Self {
             copies,
@@ -102,6 +107,8 @@ impl<'a> Adding<'a> {
             foundation,
             recipients,
             identity,
+            new_chain_every,
+            now,
         }
     }
 
@@ -170,7 +177,7 @@ impl<'a> Adding<'a> {
             return Ok(None);
         };
         for store in &lacking {
-            self.put(store, &object, &ours)?;
+            self.put(chain, store, &object, &ours)?;
         }
         Ok(Some(Added {
             file: file_name(number),
@@ -192,7 +199,7 @@ impl<'a> Adding<'a> {
             let object = self.object(chain, number);
             let put = stores
                 .iter()
-                .try_for_each(|store| self.put(store, &object, sealed));
+                .try_for_each(|store| self.put(chain, store, &object, sealed));
             match put {
                 Ok(()) => break,
                 Err(Error::Store(error))
@@ -210,12 +217,24 @@ impl<'a> Adding<'a> {
     }
 
     /// Writes to one store and reads back.
-    fn put(&self, name: &str, object: &ObjectName, sealed: &Bytes) -> Result<(), Error> {
+    fn put(
+        &self,
+        chain: &ChainRecord,
+        name: &str,
+        object: &ObjectName,
+        sealed: &Bytes,
+    ) -> Result<(), Error> {
         let Some(store) = self.copies.store(name) else {
             return Err(Error::Other(format!("there is no store {name}")));
         };
-        self.bridge
-            .wait(store.put(object, sealed.clone(), WriteMode::CreateNew))??;
+        self.bridge.wait(store::put_of_chain(
+            store.as_ref(),
+            object,
+            sealed.clone(),
+            WriteMode::CreateNew,
+            chain.end(self.new_chain_every),
+            self.now,
+        ))??;
         let read = self.bridge.wait(store.get(object, KEYS_LIMIT))??;
         if read != *sealed {
             let message = "gives back other bytes than it was given";

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Error;
 use super::bridge::Bridge;
@@ -63,13 +63,15 @@ pub fn repair(
     copies: Arc<Copies>,
     bridge: Bridge,
     foundation: Foundation,
+    new_chain_every: Duration,
     catalogue: Catalogue,
     monitor: &dyn Monitor,
     scope: Scope,
     now: SystemTime,
     begin: impl FnOnce(),
 ) -> Result<Repaired, Error> {
-    let mut survey = Survey::new(copies, bridge, foundation, catalogue, monitor, scope, now);
+    let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
+    let mut survey = Survey::new(holdings, catalogue, monitor, scope, now);
     let mut done = Repaired::default();
     let mut lost = Found::default();
     survey.run(begin, &mut |holdings, findings| {
@@ -108,6 +110,7 @@ fn mend(
                 .filter(|place| !to.contains(place))
                 .collect(),
             to,
+            chain_end: findings[0].chain_end,
             earlier: true,
         }
     });

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::base::artifacts::Artifacts;
 use super::base::{Base, Search};
 use super::bridge::Bridge;
 use super::catalogue::Catalogue;
@@ -20,6 +21,7 @@ use super::{Error, Settings};
 use crate::artifact::Digest;
 use crate::clock::{self, Clock};
 use crate::monitor::Monitor;
+use crate::shutdown::Stopped;
 use crate::store::copies::{Committed, Copies};
 use crate::store::{ObjectName, WriteMode};
 
@@ -36,6 +38,7 @@ pub struct Run {
     pipeline: Arc<Pipeline>,
     base: Option<BackupId>,
     full_because: Option<String>,
+    artifacts: Option<Artifacts>,
     started: SystemTime,
 }
 
@@ -80,15 +83,20 @@ impl Run {
             asked,
             now: started,
         };
-        let (chain, base, full_because, chunks) = match search.run()? {
+        let (chain, base, full_because, artifacts) = match search.run()? {
             Ok(Base {
                 id,
+                left,
                 chain,
                 stores,
-                chunks,
+                artifacts,
             }) => {
+                let what = match left {
+                    true => "what a failed run left,",
+                    false => "backup",
+                };
                 monitor.info(&format!(
-                    "continuing chain {} from backup {id}",
+                    "continuing chain {} from {what} {id}",
                     chain.record.id
                 ));
                 for (place, name) in copies.names().enumerate() {
@@ -98,7 +106,7 @@ impl Run {
                             .exclude_from_commit(name, &format!("it lacks the base, backup {id}"));
                     }
                 }
-                (chain, Some(id), None, chunks)
+                (chain, Some(id), None, Some(artifacts))
             }
             Err(reason) => {
                 let new = NewChain::create(&settings, started)?;
@@ -106,10 +114,12 @@ impl Run {
                     "beginning chain {}, a full backup: {reason}",
                     new.chain.record.id
                 ));
+                copies.lock_from(new.chain.record.end(settings.new_chain_every));
                 store_key_files(&settings, &copies, &bridge, &new)?;
-                (new.chain, None, Some(reason), Vec::new())
+                (new.chain, None, Some(reason), None)
             }
         };
+        copies.lock_from(chain.record.end(settings.new_chain_every));
         store_recovery_files(&copies, &bridge)?;
         let pipeline = Pipeline::start(
             Arc::clone(&copies),
@@ -117,9 +127,6 @@ impl Run {
             settings.foundation.clone(),
             chain,
         );
-        for chunk in chunks {
-            pipeline.know(chunk);
-        }
         Ok(Self {
             settings,
             copies,
@@ -127,13 +134,21 @@ impl Run {
             pipeline: Arc::new(pipeline),
             base,
             full_because,
+            artifacts,
             started,
         })
     }
 
-    /// Begins an artifact.
-    pub fn artifact(&self, name: ArtifactName) -> ArtifactWriter {
-        ArtifactWriter::new(Arc::clone(&self.pipeline), name)
+    /// Begins an artifact, on the same artifact of the base where there is one.
+    ///
+    /// # Errors
+    /// When a signal comes.
+    pub fn artifact(&self, name: ArtifactName) -> Result<ArtifactWriter, Stopped> {
+        let base = match &self.artifacts {
+            Some(artifacts) => artifacts.of(&name)?,
+            None => None,
+        };
+        Ok(ArtifactWriter::new(Arc::clone(&self.pipeline), name, base))
     }
 
     /// Waits until all that was written is in the stores: from here on an instance may
@@ -258,7 +273,7 @@ fn put_and_read_back(
     bytes: &[u8],
 ) -> Result<(), Error> {
     let body = Bytes::copy_from_slice(bytes);
-    bridge.wait(copies.put_all(object, body, WriteMode::CreateNew))??;
+    bridge.wait(copies.put_kept(object, body, WriteMode::CreateNew))??;
     let whole = copies.whole();
     for (store, read) in bridge.wait(copies.get_each(object, KEYS_LIMIT))? {
         if !whole.contains(&store) {

@@ -1,11 +1,12 @@
 //! What is wrong in the stores, without keys and without changing anything.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Error;
 use super::bridge::Bridge;
 use super::catalogue::Catalogue;
+use super::holdings::Holdings;
 use super::id::Foundation;
 use super::survey::{Finding, Survey};
 pub use super::survey::{Hit, Looked, Part, Scope};
@@ -53,13 +54,15 @@ pub fn scrub(
     copies: Arc<Copies>,
     bridge: Bridge,
     foundation: Foundation,
+    new_chain_every: Duration,
     catalogue: Catalogue,
     monitor: &dyn Monitor,
     scope: Scope,
     now: SystemTime,
     begin: impl FnOnce(),
 ) -> Result<Scrubbed, Error> {
-    let mut survey = Survey::new(copies, bridge, foundation, catalogue, monitor, scope, now);
+    let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
+    let mut survey = Survey::new(holdings, catalogue, monitor, scope, now);
     let mut found = Found::default();
     survey.run(begin, &mut |_, findings| {
         found.add(findings);

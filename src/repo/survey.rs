@@ -12,16 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Error;
-use super::bridge::{Bridge, digest};
+use super::bridge::digest;
 use super::catalogue::Catalogue;
 use super::format::{CHUNK_LIMIT, ROOT_LIMIT, SEAL_OVERHEAD};
 use super::holdings::{Holdings, Row};
-use super::id::{BackupId, ChainId, Foundation};
+use super::id::{BackupId, ChainId};
 use super::objects::{Area, Shard};
 use super::transfer::{Expect, LOAD};
 use crate::artifact::Digest;
 use crate::monitor::Monitor;
-use crate::store::copies::Copies;
 use crate::store::{self, Kind, ObjectName};
 use facts::{Facts, OfChain};
 
@@ -85,6 +84,8 @@ pub(super) struct Finding {
     pub(super) limit: u64,
     /// About how many it has.
     pub(super) size: u64,
+    /// The end of its chain.
+    pub(super) chain_end: Option<SystemTime>,
     /// Whose it is, and its name when it is sealed.
     pub(super) chain: Option<ChainId>,
     pub(super) sealed: Option<(Area, Digest)>,
@@ -120,21 +121,19 @@ pub(super) type Handler<'h> = dyn FnMut(&Holdings, Vec<Finding>) -> Result<(), E
 
 impl<'a> Survey<'a> {
     pub(super) fn new(
-        copies: Arc<Copies>,
-        bridge: Bridge,
-        foundation: Foundation,
+        holdings: Holdings,
         catalogue: Catalogue,
         monitor: &'a dyn Monitor,
         scope: Scope,
         now: SystemTime,
     ) -> Self {
-        let looked = copies.names().map(|store| Looked {
+        let looked = holdings.copies.names().map(|store| Looked {
             store: store.to_owned(),
             ..Looked::default()
         });
         Self {
             looked: looked.collect(),
-            holdings: Holdings::new(copies, bridge, foundation),
+            holdings,
             catalogue: Arc::new(catalogue),
             monitor,
             scope,
@@ -161,9 +160,19 @@ impl<'a> Survey<'a> {
         chains.extend(self.facts.chains.keys().cloned());
         for chain in chains {
             let facts = self.facts.chains.remove(&chain).unwrap_or_default();
+            let end = facts
+                .record
+                .as_ref()
+                .map(|(record, _)| self.holdings.end(record));
+            let mut handler = |holdings: &Holdings, mut findings: Vec<Finding>| {
+                for finding in &mut findings {
+                    finding.chain_end = end;
+                }
+                handler(holdings, findings)
+            };
             let findings = self.key_files(&chain, &facts)?;
             handler(&self.holdings, findings)?;
-            self.chain(&chain, &facts, handler)?;
+            self.chain(&chain, &facts, &mut handler)?;
             self.facts.chains.insert(chain, facts);
         }
         for (place, looked) in self.looked.iter_mut().enumerate() {
@@ -321,6 +330,7 @@ impl<'a> Survey<'a> {
             expect: Expect::Digest(name),
             limit: limit(area),
             size: limit(area).min(ORDINARY),
+            chain_end: None,
             chain: Some(chain.clone()),
             sealed: Some((area, name)),
         }

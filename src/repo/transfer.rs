@@ -2,6 +2,7 @@
 //! version that a store kept. Bytes are checked before they are written anywhere.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -71,6 +72,8 @@ pub(super) struct Transfer {
     pub(super) from: Vec<usize>,
     /// Places to write it to.
     pub(super) to: Vec<usize>,
+    /// The end of its chain, from which stores that lock count their days.
+    pub(super) chain_end: Option<SystemTime>,
     /// Whether earlier versions serve as well, in any store.
     pub(super) earlier: bool,
 }
@@ -181,13 +184,33 @@ async fn carry(stores: Vec<Arc<dyn Store>>, asked: Vec<bool>, transfer: Transfer
     moved.bytes = bytes.len() as u64;
     moved.source = Some(source);
     for place in transfer.to {
-        let put = stores[place].put(&transfer.object, bytes.clone(), WriteMode::Overwrite);
+        let put = put(
+            &*stores[place],
+            &transfer.object,
+            bytes.clone(),
+            WriteMode::Overwrite,
+            transfer.chain_end,
+        );
         match put.await {
             Ok(()) => moved.written.push(place),
             Err(error) => moved.unwritten.push((place, error)),
         }
     }
     moved
+}
+
+/// Puts an object; one of a chain is locked where a store is told to lock.
+pub(super) async fn put(
+    store: &dyn Store,
+    object: &ObjectName,
+    bytes: Bytes,
+    mode: WriteMode,
+    chain_end: Option<SystemTime>,
+) -> Result<(), Error> {
+    match chain_end.zip(store.locks_for()) {
+        Some((end, days)) => store.put_locked(object, bytes, mode, end + days).await,
+        None => store.put(object, bytes, mode).await,
+    }
 }
 
 async fn find(

@@ -1,17 +1,20 @@
 //! Entries → chunks and index. One [`ArtifactWriter`] per artifact, many side by side over one
 //! [`Pipeline`].
 
+mod continued;
+
 use std::io::Read;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
+use super::base::pages::BasePages;
 use super::chunker::{Cutter, SMALLEST};
 use super::format::{ArtifactRecord, BbrName, FORMAT, RootHead};
 use super::id::ComponentName;
 use super::index::{
-    AVERAGE_ENTRIES, FileEntry, FilePages, OtherPages, PARTS_PER_LINE, PendingPart, root_lines,
+    AVERAGE_ENTRIES, FileChunk, FileEntry, FilePages, OtherPages, PendingPart, root_lines,
 };
 use super::pipeline::{Pending, Pipeline};
 use crate::artifact::{Digest, EntrySink, Form};
@@ -35,6 +38,7 @@ pub struct ArtifactName {
 pub struct ArtifactWriter {
     pipeline: Arc<Pipeline>,
     name: ArtifactName,
+    base: Option<Base>,
     pack: Pack,
     cutter: Cutter,
     /// The last file, until it is certain that it is not sent again.
@@ -43,9 +47,23 @@ pub struct ArtifactWriter {
     others: OtherPages,
     file_count: u64,
     other_count: u64,
+    /// How many files precede the last other.
+    last_at: u64,
     bytes: u64,
     new_bytes: u64,
     zeros: u64,
+}
+
+/// The same artifact of the base.
+#[derive(Debug)]
+struct Base {
+    pages: BasePages,
+    /// A page was opened or taken over: the caller asks for what changed alone.
+    used: bool,
+    /// Why a page could not be read, the first time.
+    problem: Option<String>,
+    /// How far a caller that sends everything has come in it.
+    walk: continued::Walk,
 }
 
 /// Small files on their way into one chunk.
@@ -56,12 +74,13 @@ struct Pack {
 }
 
 impl ArtifactWriter {
-    /// Begins an artifact.
-    pub fn new(pipeline: Arc<Pipeline>, name: ArtifactName) -> Self {
+    /// Begins an artifact; `base` is the same artifact of the base.
+    pub fn new(pipeline: Arc<Pipeline>, name: ArtifactName, base: Option<BasePages>) -> Self {
         let cutter = Cutter::new(pipeline.chain().seed);
         Self {
             pipeline,
             name,
+            base: base.map(Base::from),
             pack: Pack::default(),
             cutter,
             last: None,
@@ -69,6 +88,7 @@ impl ArtifactWriter {
             others: OtherPages::default(),
             file_count: 0,
             other_count: 0,
+            last_at: 0,
             bytes: 0,
             new_bytes: 0,
             zeros: 0,
@@ -83,6 +103,14 @@ impl ArtifactWriter {
     pub fn finish(mut self) -> anyhow::Result<(ArtifactRecord, u64)> {
         self.keep_last()?;
         self.send_pack()?;
+        if self.last_at > self.file_count {
+            anyhow::bail!(
+                "an entry of {} stands behind {} of {} files",
+                self.name.name,
+                self.last_at,
+                self.file_count
+            );
+        }
         let mut pages = self.files.finish(&self.pipeline)?;
         pages.extend(self.others.finish(&self.pipeline)?);
         let head = RootHead {
@@ -112,6 +140,7 @@ impl ArtifactWriter {
     /// As [`EntrySink::file`].
     pub fn stream(&mut self, content: &mut dyn Read) -> anyhow::Result<(Digest, u64)> {
         self.keep_last()?;
+        self.walk_base(&[])?;
         let mut begin = Vec::new();
         (&mut *content)
             .take(SMALLEST as u64)
@@ -140,7 +169,7 @@ impl ArtifactWriter {
             let length = self.pack.plain.len() - offset;
             if length > 0 {
                 parts.push(PendingPart {
-                    chunk: Arc::clone(&self.pack.chunk),
+                    chunk: FileChunk::New(Arc::clone(&self.pack.chunk)),
                     offset: u32::try_from(offset)?,
                     length: u32::try_from(length)?,
                 });
@@ -173,7 +202,7 @@ impl ArtifactWriter {
         while let Some(plain) = self.cutter.next(&mut content)? {
             let pending = Arc::new(Pending::default());
             parts.push(PendingPart {
-                chunk: Arc::clone(&pending),
+                chunk: FileChunk::New(Arc::clone(&pending)),
                 offset: 0,
                 length: u32::try_from(plain.len())?,
             });
@@ -205,24 +234,38 @@ impl ArtifactWriter {
     }
 
     fn keep_last(&mut self) -> Result<(), Error> {
-        let Some(entry) = self.last.take() else {
-            return Ok(());
-        };
+        match self.last.take() {
+            Some(entry) => self.keep(entry),
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, entry: FileEntry) -> Result<(), Error> {
         self.file_count += 1;
         self.bytes += entry.size;
-        if entry.parts.len() > PARTS_PER_LINE {
-            // A huge file closes pages while it is added; none may wait for an open pack.
+        if self.files.add(entry) && !self.is_continued() {
+            // Whoever sends everything gets the same packs each time, whatever precedes the page.
             self.send_pack()?;
         }
-        let ends_page = self
-            .pipeline
-            .chain()
-            .seed
-            .ends_page(&entry.head, AVERAGE_ENTRIES);
-        if self.files.add(entry, ends_page, &self.pipeline)? {
-            // The closed page waits for the chunk that its last small files are in.
-            self.send_pack()?;
+        self.store_due()
+    }
+
+    /// Stores pages that have waited for their turn.
+    fn store_due(&mut self) -> Result<(), Error> {
+        while self.files.is_due() {
+            if self.files.next_needs(&self.pack.chunk) {
+                self.send_pack()?;
+            }
+            self.files.store_next(&self.pipeline)?;
         }
+        Ok(())
+    }
+
+    fn add_other(&mut self, head: &[u8], at: u64) -> Result<(), Error> {
+        let ends_page = self.pipeline.chain().seed.ends_page(head, AVERAGE_ENTRIES);
+        self.others.add(head, at, ends_page, &self.pipeline)?;
+        self.other_count += 1;
+        self.last_at = at;
         Ok(())
     }
 }
@@ -230,6 +273,7 @@ impl ArtifactWriter {
 impl EntrySink for ArtifactWriter {
     fn file(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
         self.keep_last()?;
+        self.walk_base(head)?;
         self.take(head, size, content)
     }
 
@@ -240,11 +284,7 @@ impl EntrySink for ArtifactWriter {
 
     fn other(&mut self, head: &[u8]) -> anyhow::Result<()> {
         self.keep_last()?;
-        let ends_page = self.pipeline.chain().seed.ends_page(head, AVERAGE_ENTRIES);
-        self.others
-            .add(head, self.file_count, ends_page, &self.pipeline)?;
-        self.other_count += 1;
-        Ok(())
+        Ok(self.add_other(head, self.file_count)?)
     }
 
     fn end(&mut self, zeros: u64) -> anyhow::Result<()> {

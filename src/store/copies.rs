@@ -7,16 +7,16 @@
 
 mod probe;
 mod read;
+mod write;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
-use super::{Error, Kind, ObjectName, Store, WriteMode};
+use super::{Error, Kind, Store};
 use crate::monitor::Monitor;
 
 pub use probe::CLOCK_TOLERANCE;
@@ -44,6 +44,8 @@ pub struct Copies {
     min_copies: usize,
     monitor: Arc<dyn Monitor>,
     faults: Mutex<Vec<Error>>,
+    /// Until when the chain written to takes backups.
+    chain_end: OnceLock<SystemTime>,
 }
 
 struct Place {
@@ -128,6 +130,7 @@ impl Copies {
             min_copies,
             monitor,
             faults: Mutex::default(),
+            chain_end: OnceLock::new(),
         })
     }
 
@@ -256,102 +259,6 @@ impl Copies {
             .collect()
     }
 
-    /// Stores an object in every store that is not given up, side by side, and waits for all
-    /// of them. A store that fails is given up.
-    ///
-    /// # Errors
-    /// When fewer than `min_copies` whole stores remain. [`Kind::AlreadyExists`] with
-    /// [`WriteMode::CreateNew`] when a store has one already, [`Kind::Stopped`] after a
-    /// signal; neither counts against a store, others may have the object now.
-    pub async fn put_all(
-        &self,
-        name: &ObjectName,
-        bytes: Bytes,
-        mode: WriteMode,
-    ) -> Result<(), Error> {
-        let mut uploads = JoinSet::new();
-        for place in &self.places {
-            let (place, name, bytes) = (Arc::clone(place), name.clone(), bytes.clone());
-            uploads.spawn(async move {
-                let result = place.put(&name, bytes, mode).await;
-                (place, result)
-            });
-        }
-        let mut refused = None;
-        while let Some(ended) = uploads.join_next().await {
-            let (place, result) = ended.map_err(|failed| {
-                Error::new(
-                    Kind::Other,
-                    "",
-                    name.as_str(),
-                    format!("was not stored: an upload ended abnormally: {failed}"),
-                )
-            })?;
-            match result {
-                Ok(()) => {}
-                Err(error) if matches!(error.kind, Kind::AlreadyExists | Kind::Stopped) => {
-                    refused = Some(error);
-                }
-                Err(error) => self.give_up(place.store.name(), &error.message),
-            }
-        }
-        match refused {
-            Some(error) => Err(error),
-            None => self.check_enough(name.as_str()),
-        }
-    }
-
-    /// Writes a manifest to each whole store, one after the other, in the configured order.
-    /// A store that fails is told of and the next one is tried; nothing is undone.
-    ///
-    /// # Errors
-    /// When fewer than `min_copies` stores have it in the end. Nothing is written when that
-    /// is so from the beginning, nor once it cannot be reached any more.
-    pub async fn commit(&self, name: &ObjectName, bytes: Bytes) -> Result<Committed, NotCommitted> {
-        let mut written = Vec::new();
-        self.check_enough(name.as_str())
-            .map_err(|error| NotCommitted {
-                written: Vec::new(),
-                error,
-            })?;
-        for place in &self.places {
-            if *place.standing.borrow() != Standing::Whole {
-                continue;
-            }
-            match place
-                .store
-                .put(name, bytes.clone(), WriteMode::CreateNew)
-                .await
-            {
-                Ok(()) => written.push(place.store.name().to_owned()),
-                Err(error) => self.give_up(place.store.name(), &error.message),
-            }
-            if written.is_empty() {
-                self.check_enough(name.as_str())
-                    .map_err(|error| NotCommitted {
-                        written: Vec::new(),
-                        error,
-                    })?;
-            }
-        }
-        let without = self.reasons();
-        if written.len() >= self.min_copies {
-            return Ok(Committed { written, without });
-        }
-        let error = Error::new(
-            Kind::Other,
-            "",
-            name.as_str(),
-            format!(
-                "is only in {} and not in {} as asked for: {}",
-                written.join(", "),
-                stores(self.min_copies),
-                without.join("; ")
-            ),
-        );
-        Err(NotCommitted { written, error })
-    }
-
     fn faults_locked(&self) -> MutexGuard<'_, Vec<Error>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -371,22 +278,6 @@ impl Place {
             }
             worse
         })
-    }
-
-    /// `Ok` as well when the store is or becomes given up: that is already said.
-    async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
-        let mut standing = self.standing.subscribe();
-        let given_up = standing.wait_for(|standing| matches!(standing, Standing::GivenUp(_)));
-        let put = async {
-            // The semaphore is never closed.
-            let _turn = self.uploads.acquire().await;
-            self.store.put(name, bytes, mode).await
-        };
-        tokio::select! {
-            biased;
-            _ = given_up => Ok(()),
-            result = put => result,
-        }
     }
 }
 

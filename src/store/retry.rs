@@ -8,7 +8,7 @@ mod outage;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -148,6 +148,30 @@ impl Retry {
         }
     }
 
+    async fn stored<F>(
+        &self,
+        name: &ObjectName,
+        bytes: &Bytes,
+        put: impl Fn() -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
+        let limit = self.settings.attempt;
+        let (result, attempts) = self.until_answered(name.as_str(), limit, put).await;
+        match result {
+            // An attempt whose answer was lost may have stored it.
+            Err(error) if error.kind == Kind::AlreadyExists && attempts > 1 => {
+                match self.get(name, bytes.len() as u64).await {
+                    Ok(stored) if stored == *bytes => Ok(()),
+                    Err(unread) if unread.kind != Kind::TooLarge => Err(unread),
+                    _ => Err(error),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Ends when the flag has been raised and this time has gone by.
     async fn signal(&self, grace: Duration) {
         while !self.shutdown.is_raised() {
@@ -197,20 +221,23 @@ impl Store for Retry {
     }
 
     async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
-        let limit = self.settings.attempt;
         let put = || self.store.put(name, bytes.clone(), mode);
-        let (result, attempts) = self.until_answered(name.as_str(), limit, put).await;
-        match result {
-            // An attempt whose answer was lost may have stored it.
-            Err(error) if error.kind == Kind::AlreadyExists && attempts > 1 => {
-                match self.get(name, bytes.len() as u64).await {
-                    Ok(stored) if stored == bytes => Ok(()),
-                    Err(unread) if unread.kind != Kind::TooLarge => Err(unread),
-                    _ => Err(error),
-                }
-            }
-            other => other,
-        }
+        self.stored(name, &bytes, put).await
+    }
+
+    fn locks_for(&self) -> Option<Duration> {
+        self.store.locks_for()
+    }
+
+    async fn put_locked(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        until: SystemTime,
+    ) -> Result<(), Error> {
+        let put = || self.store.put_locked(name, bytes.clone(), mode, until);
+        self.stored(name, &bytes, put).await
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {

@@ -7,21 +7,20 @@
 mod client;
 mod errors;
 mod folders;
+mod lock;
 mod read;
 mod upload;
+mod write;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
-use md5::{Digest, Md5};
 
 use super::patience::Patience;
 use super::{
@@ -29,7 +28,7 @@ use super::{
 };
 use crate::secret::Secret;
 use errors::{Action, Translator};
-use upload::Upload;
+pub use lock::{S3Lock, S3LockMode};
 
 /// Before AWS says otherwise.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -67,6 +66,8 @@ pub struct S3Settings {
     pub sse_kms_key_id: Option<String>,
     /// Such as `STANDARD_IA`. Reading must be possible at once.
     pub storage_class: Option<String>,
+    /// How objects of a chain are locked.
+    pub object_lock: Option<S3Lock>,
     /// When to give up one attempt.
     pub timeouts: S3Timeouts,
     /// No attempt waits longer for an answer.
@@ -92,6 +93,7 @@ impl S3Settings {
             server_side_encryption: None,
             sse_kms_key_id: None,
             storage_class: None,
+            object_lock: None,
             timeouts: S3Timeouts::default(),
             patience: Patience::default(),
         }
@@ -182,6 +184,7 @@ pub struct S3 {
     encryption: Option<ServerSideEncryption>,
     kms_key: Option<String>,
     storage_class: Option<StorageClass>,
+    object_lock: Option<S3Lock>,
     /// The server has said that it knows no `If-None-Match` on a PUT.
     unconditional: AtomicBool,
     translator: Translator,
@@ -212,6 +215,7 @@ impl S3 {
             encryption: settings.server_side_encryption.as_deref().map(Into::into),
             kms_key: settings.sse_kms_key_id,
             storage_class: settings.storage_class.as_deref().map(Into::into),
+            object_lock: settings.object_lock,
             unconditional: AtomicBool::new(false),
             translator,
         })
@@ -250,36 +254,6 @@ impl S3 {
             Err(_elapsed) => Err(self.translator.silent(object, limit)),
         }
     }
-
-    async fn put_once(&self, name: &ObjectName, bytes: Bytes, only_new: bool) -> Result<(), Error> {
-        let (upload, timeouts) = (Upload::new(bytes.clone()), self.timeouts());
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(self.key(name.as_str()))
-            .content_type("application/octet-stream")
-            .set_server_side_encryption(self.encryption.clone())
-            .set_ssekms_key_id(self.kms_key.clone())
-            .set_storage_class(self.storage_class.clone())
-            .set_if_none_match(only_new.then(|| "*".to_owned()));
-        let request = match &self.checksum {
-            S3Checksum::ContentMd5 => request.content_md5(STANDARD.encode(Md5::digest(&bytes))),
-            S3Checksum::Algorithm(name) => {
-                request.checksum_algorithm(ChecksumAlgorithm::from(name.as_str()))
-            }
-            S3Checksum::Skip => request,
-        };
-        let request = request.body(ByteStream::from(bytes)).customize();
-        let object = name.as_str();
-        tokio::select! {
-            answer = request.interceptor(upload.clone()).send() => match answer {
-                Ok(_) => Ok(()),
-                Err(failure) => Err(self.translator.translate(Action::Put, object, &failure)),
-            },
-            limit = upload.stalled(&timeouts) => Err(self.translator.silent(object, limit)),
-        }
-    }
 }
 
 impl fmt::Debug for S3 {
@@ -295,26 +269,22 @@ impl Store for S3 {
     }
 
     async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
-        if mode == WriteMode::Overwrite {
-            return self.put_once(name, bytes, false).await;
-        }
-        // Some servers ignore the condition, so look as well. Who may not look relies on it.
-        match self.head(name).await {
-            Ok(Some(_)) => {
-                return Err(self.error(Kind::AlreadyExists, name.as_str(), "exists already"));
-            }
-            Ok(None) => {}
-            Err(error) if error.kind == Kind::Denied => {}
-            Err(error) => return Err(error),
-        }
-        let conditional = !self.unconditional.load(Ordering::Relaxed);
-        match self.put_once(name, bytes.clone(), conditional).await {
-            Err(error) if conditional && errors::says_not_implemented(&error) => {
-                self.unconditional.store(true, Ordering::Relaxed);
-                self.put_once(name, bytes, false).await
-            }
-            other => other,
-        }
+        self.put_until(name, bytes, mode, None).await
+    }
+
+    fn locks_for(&self) -> Option<Duration> {
+        self.object_lock.map(|lock| lock.time)
+    }
+
+    async fn put_locked(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        until: SystemTime,
+    ) -> Result<(), Error> {
+        let until = self.object_lock.map(|_| until);
+        self.put_until(name, bytes, mode, until).await
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {

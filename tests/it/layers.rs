@@ -87,7 +87,7 @@ const LONG: [(&str, usize, &str); 1] = [(
 )];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 8] = [
+const BREACHES: [(&str, &str, &str); 9] = [
     ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",
@@ -100,6 +100,7 @@ const BREACHES: [(&str, &str, &str); 8] = [
     ("bbr/upload.rs", "anyhow", "as artifact.rs"),
     ("repo/reader.rs", "anyhow", "EntryReceiver, as artifact.rs"),
     ("repo/writer.rs", "anyhow", "as artifact.rs"),
+    ("repo/writer/continued.rs", "anyhow", "as artifact.rs"),
 ];
 
 #[test]

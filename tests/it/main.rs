@@ -26,6 +26,7 @@ mod opsman;
 mod pipelines;
 mod plan;
 mod planted;
+mod prune;
 mod recipients;
 mod recovery;
 mod replicate;

@@ -197,6 +197,7 @@ fn door(args: &Value) -> Door {
         ["restore", "plan"] => Door::RestorePlan,
         ["restore", step] => Door::Restore(Step::parse(step).unwrap()),
         ["restore-cleanup"] => Door::RestoreCleanup,
+        ["prune", ..] => Door::Prune,
         _ => panic!("{args:?}"),
     }
 }

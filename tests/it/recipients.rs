@@ -16,7 +16,7 @@ use crate::support::scene;
 const FILES: &[(&str, &[u8])] = &[("a", b"one"), ("b", b"two")];
 
 /// An identity and its recipient.
-fn key() -> (String, String) {
+pub(crate) fn key() -> (String, String) {
     let keys = keygen::generate("somebody").unwrap();
     let identity = keys.recovery_identity.expose().to_owned();
     (identity, keys.recovery_recipient)

@@ -1,22 +1,24 @@
 //! The repository alone: what is written comes back, byte for byte, and continues.
 
+mod continued;
+
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat::artifact::tar::TarReader;
+use lifeboat::artifact::tar::{EntryKind, TarReader};
 use lifeboat::artifact::{EntrySink, Form};
 use lifeboat::clock::SystemClock;
 use lifeboat::monitor::Silent;
 use lifeboat::repo::bridge::Bridge;
 use lifeboat::repo::catalogue::{Catalogue, Origin};
-use lifeboat::repo::format::{ComponentRecord, Signed};
+use lifeboat::repo::format::{ArtifactRecord, ComponentRecord, Signed};
 use lifeboat::repo::id::{ComponentName, Foundation};
 use lifeboat::repo::reader::{Fetcher, Reader};
 use lifeboat::repo::run::{Run, Summary};
 use lifeboat::repo::seal::{Identity, Opener, Recipients};
 use lifeboat::repo::sign::{Signers, WorkerIdentity};
-use lifeboat::repo::writer::ArtifactName;
+use lifeboat::repo::writer::{ArtifactName, ArtifactWriter};
 use lifeboat::repo::{Error, Settings};
 use lifeboat::shutdown::Shutdown;
 use lifeboat::store::Store;
@@ -61,49 +63,32 @@ impl World {
         }
     }
 
-    fn back_up(&self, tar: &[u8], worker: Option<&WorkerIdentity>) -> Signed {
-        let asked = [component()];
-        let run = Run::begin(
+    fn begin(&self, worker: Option<&WorkerIdentity>) -> Run {
+        Run::begin(
             self.settings(worker),
             self.copies(),
             self.bridge(),
-            &asked,
+            &[component()],
             &SystemClock,
             &Silent,
         )
-        .unwrap();
-        let mut writer = run.artifact(ArtifactName {
-            component: component(),
-            name: "g-0-j.tar".into(),
-            form: Form::Tar,
-            bbr: None,
-        });
-        let mut reader = TarReader::new(tar);
-        loop {
-            match reader.next_entry().unwrap() {
-                Ok(entry) if entry.kind == lifeboat::artifact::tar::EntryKind::File => {
-                    writer
-                        .file(&entry.head, entry.size, &mut reader.content())
-                        .unwrap();
-                }
-                Ok(entry) => writer.other(&entry.head).unwrap(),
-                Err(zeros) => break writer.end(zeros).unwrap(),
-            }
-        }
+        .unwrap()
+    }
+
+    fn back_up(&self, tar: &[u8], worker: Option<&WorkerIdentity>) -> Signed {
+        self.back_up_with(worker, |writer| full(tar, writer))
+    }
+
+    fn back_up_with(
+        &self,
+        worker: Option<&WorkerIdentity>,
+        drain: impl FnOnce(&mut ArtifactWriter),
+    ) -> Signed {
+        let run = self.begin(worker);
+        let mut writer = run.artifact(artifact("g-0-j.tar")).unwrap();
+        drain(&mut writer);
         let (artifact, _) = writer.finish().unwrap();
-        let summary = Summary {
-            components: vec![ComponentRecord {
-                notes: Vec::new(),
-                name: component(),
-                started: "2026-11-22T01:00:00Z".into(),
-                finished: "2026-11-22T01:10:00Z".into(),
-                phases: vec![],
-                artifacts: vec![artifact],
-            }],
-            drained_bytes: tar.len() as u64,
-            build: None,
-        };
-        let (signed, committed) = run.commit(summary, &SystemClock).unwrap();
+        let (signed, committed) = run.commit(summary(vec![artifact]), &SystemClock).unwrap();
         assert_eq!(committed.written, ["dc2", "nas"]);
         signed
     }
@@ -119,6 +104,46 @@ impl World {
         let mut tar = Vec::new();
         reader.write_file(&root, &mut tar, &mut |_| Ok(())).unwrap();
         tar
+    }
+}
+
+/// Everything is sent.
+fn full(tar: &[u8], writer: &mut dyn EntrySink) {
+    let mut reader = TarReader::new(tar);
+    loop {
+        match reader.next_entry().unwrap() {
+            Ok(entry) if entry.kind == EntryKind::File => {
+                writer
+                    .file(&entry.head, entry.size, &mut reader.content())
+                    .unwrap();
+            }
+            Ok(entry) => writer.other(&entry.head).unwrap(),
+            Err(zeros) => break writer.end(zeros).unwrap(),
+        }
+    }
+}
+
+fn artifact(name: &str) -> ArtifactName {
+    ArtifactName {
+        component: component(),
+        name: name.into(),
+        form: Form::Tar,
+        bbr: None,
+    }
+}
+
+fn summary(artifacts: Vec<ArtifactRecord>) -> Summary {
+    Summary {
+        components: vec![ComponentRecord {
+            notes: Vec::new(),
+            name: component(),
+            started: "2026-11-22T01:00:00Z".into(),
+            finished: "2026-11-22T01:10:00Z".into(),
+            phases: vec![],
+            artifacts,
+        }],
+        drained_bytes: 0,
+        build: None,
     }
 }
 

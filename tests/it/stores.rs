@@ -4,6 +4,7 @@
 
 #[path = "../../src/store/conformance.rs"]
 mod conformance;
+mod locks;
 mod mounts;
 pub(crate) mod server;
 mod trouble;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use lifeboat::config::{self, environment};
+use lifeboat::config::environment;
 use lifeboat::operation::settings::Step;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,7 +48,11 @@ struct Run {
 }
 
 /// Variables of a step that args hold, with a value each.
-const VARS: [(&str, &str); 2] = [("((id))", "latest"), ("((deployment))", "redis")];
+const VARS: [(&str, &str); 3] = [
+    ("((id))", "latest"),
+    ("((deployment))", "redis"),
+    ("((why))", "audit"),
+];
 
 /// Its parsed form, its head in one line, and its text.
 fn each() -> Vec<(String, Task, String)> {
@@ -129,7 +133,6 @@ fn every_param_of_a_task_is_a_variable_of_lifeboat() {
         .into_iter()
         .map(|(name, _)| name)
         .chain(["LIFEBOAT_CONFIG".to_owned()])
-        .chain(config::LATER.map(|key| format!("LIFEBOAT_{}", key.to_uppercase())))
         .collect();
     for (name, task, _) in each() {
         for param in task.params.keys() {

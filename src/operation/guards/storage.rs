@@ -1,16 +1,20 @@
 //! Where a foundation keeps its blobs and rows, and what an artifact of them really holds.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::super::record;
 use super::super::settings::Component;
 use super::Guards;
+use crate::artifact::base::{BaseFile, BasePage, Continued};
 use crate::artifact::{Digest, EntrySink};
 
 /// The file that bbr's director blobstore job leaves when it was told to save nothing.
 const MARKER: &str = "backup-skipped";
+/// Files of a page that is opened in search of it.
+const FEW: u64 = 16;
 
 impl Guards<'_> {
     /// Says which blobs and databases are not in this backup.
@@ -121,7 +125,7 @@ pub(in crate::operation) struct Skipped<'a, S> {
     pub(in crate::operation) found: bool,
 }
 
-impl<'a, S: EntrySink> Skipped<'a, S> {
+impl<'a, S> Skipped<'a, S> {
     pub(in crate::operation) fn new(sink: &'a mut S) -> Self {
         Self { sink, found: false }
     }
@@ -150,5 +154,40 @@ impl<S: EntrySink> EntrySink for Skipped<'_, S> {
 
     fn end(&mut self, zeros: u64) -> Result<()> {
         self.sink.end(zeros)
+    }
+}
+
+/// A page that is taken over unread is opened and looked at when it is the artifact's only one and
+/// small: the marker lies in an artifact that holds nothing beside it.
+impl<S: Continued> Continued for Skipped<'_, S> {
+    fn pages(&self) -> &[BasePage] {
+        self.sink.pages()
+    }
+
+    fn expect(&mut self, pages: &[usize]) {
+        self.sink.expect(pages);
+    }
+
+    fn open(&mut self, page: usize) -> Result<Arc<[BaseFile]>> {
+        self.sink.open(page)
+    }
+
+    fn take_page(&mut self, page: usize) -> Result<()> {
+        let files = self.sink.pages().get(page).map(|page| page.files);
+        if self.sink.pages().len() == 1 && files.is_some_and(|files| files <= FEW) {
+            for file in self.sink.open(page)?.iter() {
+                self.look(&file.head);
+            }
+        }
+        self.sink.take_page(page)
+    }
+
+    fn take_file(&mut self, head: &[u8], page: usize, file: usize) -> Result<()> {
+        self.look(head);
+        self.sink.take_file(head, page, file)
+    }
+
+    fn other_at(&mut self, head: &[u8], at: u64) -> Result<()> {
+        self.sink.other_at(head, at)
     }
 }

@@ -59,6 +59,13 @@ pub struct PageRecord {
     /// Its number of lines after the table of chunks.
     #[serde(deserialize_with = "number")]
     pub entries: u64,
+    /// Of a page of files: how many of those lines begin a file, when not all do.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present_number"
+    )]
+    pub files: Option<u64>,
     /// Bytes of content in it.
     #[serde(deserialize_with = "number")]
     pub bytes: u64,

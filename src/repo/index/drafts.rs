@@ -6,13 +6,15 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::artifact::Digest;
+use crate::artifact::{Digest, listing};
 use crate::repo::Error;
-use crate::repo::format::{ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead};
+use crate::repo::format::{
+    ChunkRecord, ChunkTable, FileLine, OtherLine, PageKind, PageRecord, Part, RootHead,
+};
 use crate::repo::pipeline::{Pending, Pipeline};
 
 /// Parts on one line at most: 40 bytes each, far below the line limit of 1 MiB.
-pub const PARTS_PER_LINE: usize = 2_000;
+const PARTS_PER_LINE: usize = 2_000;
 /// A page is closed at these sizes, whatever its entries say. With a table line of 2,000
 /// chunks (140 bytes each) and heads of 3 MiB as base64 it stays below 8 MiB.
 const FULL_PAGE: Size = Size {
@@ -20,19 +22,38 @@ const FULL_PAGE: Size = Size {
     parts: PARTS_PER_LINE,
     head_bytes: 3 << 20,
 };
-/// A page has this many entries before its content may close it, and on average
+/// A page of others has this many entries before its content may close it, and on average
 /// [`AVERAGE_ENTRIES`] more.
 const FEWEST_ENTRIES: usize = 256;
 /// See [`FEWEST_ENTRIES`].
 pub const AVERAGE_ENTRIES: u64 = 768;
-/// Closed pages that may wait for their chunks to be sealed.
-const WAITING_PAGES: usize = 2;
+/// Closed pages that may wait for their chunks to be sealed: small files of so many changed
+/// pages are packed together.
+const WAITING_PAGES: usize = 4;
 
-/// A piece of a chunk that may still be on its way.
+/// A chunk of a file.
+#[derive(Debug, Clone)]
+pub enum FileChunk {
+    /// It may still be on its way.
+    New(Arc<Pending>),
+    /// One of a table of the base.
+    Stored(Arc<[ChunkRecord]>, u32),
+}
+
+impl FileChunk {
+    fn record(&self, pipeline: &Pipeline) -> Result<ChunkRecord, Error> {
+        match self {
+            Self::New(pending) => pending.record(pipeline.shutdown()),
+            Self::Stored(table, at) => Ok(table[usize::try_from(*at).expect("an index")]),
+        }
+    }
+}
+
+/// A piece of a chunk.
 #[derive(Debug, Clone)]
 pub struct PendingPart {
     /// The chunk.
-    pub chunk: Arc<Pending>,
+    pub chunk: FileChunk,
     /// Offset in it.
     pub offset: u32,
     /// Length in bytes.
@@ -72,29 +93,34 @@ struct DraftLine {
     more: bool,
 }
 
-/// Collects the files of one artifact.
+/// Pages behind those that are stored already.
+#[derive(Debug)]
+enum Closed {
+    Draft { lines: Vec<DraftLine>, list: String },
+    Taken(Vec<PageRecord>),
+}
+
+/// Collects the files of one artifact. Its pages end where the pages of a listing do
+/// ([`listing::Pages`]), so that the next run knows an unchanged one by its `list`; what is closed
+/// before, because of its size, has none.
 #[derive(Debug, Default)]
 pub struct FilePages {
     draft: Vec<DraftLine>,
     size: Size,
-    waiting: VecDeque<Vec<DraftLine>>,
+    cut: listing::Pages,
+    waiting: VecDeque<Closed>,
     pages: Vec<PageRecord>,
 }
 
 impl FilePages {
-    /// Adds a file. `true`: the page is closed (its last chunk must be sent on its way now).
-    ///
-    /// # Errors
-    /// When a page cannot be stored.
-    pub fn add(
-        &mut self,
-        entry: FileEntry,
-        ends_page: bool,
-        pipeline: &Pipeline,
-    ) -> Result<bool, Error> {
+    /// Adds a file. `true`: a page ends behind it.
+    pub fn add(&mut self, entry: FileEntry) -> bool {
+        if self.size.reaches(FULL_PAGE) {
+            self.close(String::new());
+        }
+        let (path, line) = listing::stored_line(&entry.head, &entry.digest);
         self.size.head_bytes += entry.head.len();
-        let head = (BASE64.encode(&entry.head), entry.digest, entry.size);
-        let mut head = Some(head);
+        let mut head = Some((BASE64.encode(&entry.head), entry.digest, entry.size));
         let mut parts = entry.parts.into_iter().peekable();
         loop {
             let share: Vec<_> = parts.by_ref().take(PARTS_PER_LINE).collect();
@@ -109,67 +135,64 @@ impl FilePages {
             if !more {
                 break;
             }
-            self.close(pipeline)?;
+            self.close(String::new());
         }
-        let closes =
-            self.size.reaches(FULL_PAGE) || (self.size.lines >= FEWEST_ENTRIES && ends_page);
-        if closes {
-            self.close(pipeline)?;
+        let list = self.cut.add(&path, &line);
+        let ends = list.is_some();
+        if let Some(list) = list {
+            self.close(list);
         }
-        Ok(closes)
+        ends
     }
 
-    fn close(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
+    /// The next files are those of these pages of the base.
+    pub fn take(&mut self, records: Vec<PageRecord>) {
+        self.end_listing();
+        self.waiting.push_back(Closed::Taken(records));
+    }
+
+    /// The page under way gets its `list`.
+    fn end_listing(&mut self) {
+        if let Some(list) = self.cut.finish() {
+            self.close(list);
+        }
+    }
+
+    fn close(&mut self, list: String) {
         if !self.draft.is_empty() {
-            self.waiting.push_back(std::mem::take(&mut self.draft));
+            let lines = std::mem::take(&mut self.draft);
+            self.waiting.push_back(Closed::Draft { lines, list });
             self.size = Size::default();
         }
-        while self.waiting.len() > WAITING_PAGES {
-            self.store_next(pipeline)?;
-        }
-        Ok(())
     }
 
-    fn store_next(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
-        let Some(draft) = self.waiting.pop_front() else {
-            return Ok(());
+    /// Whether more pages wait than should: then [`FilePages::store_next`] is due.
+    pub fn is_due(&self) -> bool {
+        self.waiting.len() > WAITING_PAGES
+    }
+
+    /// Whether the page that is stored next has files in this chunk.
+    pub fn next_needs(&self, chunk: &Arc<Pending>) -> bool {
+        let Some(Closed::Draft { lines, .. }) = self.waiting.front() else {
+            return false;
         };
-        let mut table = Vec::new();
-        let mut known = HashMap::new();
-        let mut bytes = 0;
-        let mut rows = Vec::with_capacity(draft.len());
-        for line in draft {
-            let mut parts = Vec::with_capacity(line.parts.len());
-            for part in line.parts {
-                let chunk = part.chunk.record(pipeline.shutdown())?;
-                let at = *known.entry(chunk.0).or_insert_with(|| {
-                    table.push(chunk);
-                    table.len() - 1
-                });
-                bytes += u64::from(part.length);
-                let at = u32::try_from(at).expect("a page has a few thousand parts");
-                parts.push(Part(at, part.offset, part.length));
+        let mut parts = lines.iter().flat_map(|line| &line.parts);
+        parts.any(|part| matches!(&part.chunk, FileChunk::New(of) if Arc::ptr_eq(of, chunk)))
+    }
+
+    /// Stores the page that has waited longest. Its chunks must be on their way.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn store_next(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
+        match self.waiting.pop_front() {
+            None => {}
+            Some(Closed::Taken(records)) => self.pages.extend(records),
+            Some(Closed::Draft { lines, list }) => {
+                let record = store(lines, list, pipeline)?;
+                self.pages.push(record);
             }
-            let (head, sha256, size) = match line.head {
-                Some((head, digest, size)) => (Some(head), Some(digest), Some(size)),
-                None => (None, None, None),
-            };
-            rows.push(FileLine {
-                head,
-                sha256,
-                size,
-                parts,
-                more: line.more,
-            });
         }
-        let plain = to_lines(&ChunkTable { chunks: table }, &rows);
-        self.pages.push(PageRecord {
-            page: pipeline.add_index(&plain)?,
-            kind: PageKind::Files,
-            entries: rows.len() as u64,
-            bytes,
-            list: String::new(),
-        });
         Ok(())
     }
 
@@ -178,12 +201,55 @@ impl FilePages {
     /// # Errors
     /// When a page cannot be stored.
     pub fn finish(mut self, pipeline: &Pipeline) -> Result<Vec<PageRecord>, Error> {
-        self.close(pipeline)?;
+        self.end_listing();
         while !self.waiting.is_empty() {
             self.store_next(pipeline)?;
         }
         Ok(self.pages)
     }
+}
+
+/// Stores one page.
+fn store(lines: Vec<DraftLine>, list: String, pipeline: &Pipeline) -> Result<PageRecord, Error> {
+    let mut table = Vec::new();
+    let mut known = HashMap::new();
+    let (mut bytes, mut files) = (0, 0);
+    let mut rows = Vec::with_capacity(lines.len());
+    for line in lines {
+        let mut parts = Vec::with_capacity(line.parts.len());
+        for part in line.parts {
+            let chunk = part.chunk.record(pipeline)?;
+            let at = *known.entry(chunk.0).or_insert_with(|| {
+                table.push(chunk);
+                table.len() - 1
+            });
+            bytes += u64::from(part.length);
+            let at = u32::try_from(at).expect("a page has a few thousand parts");
+            parts.push(Part(at, part.offset, part.length));
+        }
+        let (head, sha256, size) = match line.head {
+            Some((head, digest, size)) => (Some(head), Some(digest), Some(size)),
+            None => (None, None, None),
+        };
+        files += u64::from(head.is_some());
+        rows.push(FileLine {
+            head,
+            sha256,
+            size,
+            parts,
+            more: line.more,
+        });
+    }
+    let entries = rows.len() as u64;
+    let plain = to_lines(&ChunkTable { chunks: table }, &rows);
+    Ok(PageRecord {
+        page: pipeline.add_index(&plain)?,
+        kind: PageKind::Files,
+        entries,
+        files: (files != entries).then_some(files),
+        bytes,
+        list,
+    })
 }
 
 /// Collects the entries without content of one artifact.
@@ -229,6 +295,7 @@ impl OtherPages {
             page: pipeline.add_index(&plain)?,
             kind: PageKind::Others,
             entries: rows.len() as u64,
+            files: None,
             bytes: 0,
             list: String::new(),
         });

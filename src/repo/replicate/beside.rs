@@ -38,6 +38,7 @@ impl Replication<'_> {
                 size: RECOVERY_LIMIT,
                 from: Vec::new(),
                 to,
+                chain_end: None,
                 earlier: false,
             }])?;
         }
@@ -67,6 +68,7 @@ impl Replication<'_> {
                     size: MANIFEST_LIMIT,
                     from: among(true),
                     to: among(false),
+                    chain_end: None,
                     earlier: false,
                 });
             }

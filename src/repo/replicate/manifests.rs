@@ -13,6 +13,7 @@ use super::super::catalogue::Believed;
 use super::super::format::Outcome;
 use super::super::holdings::Present;
 use super::super::id::BackupId;
+use super::super::transfer::put;
 use super::Replication;
 use crate::store::{Kind, ObjectName, WriteMode};
 
@@ -105,7 +106,8 @@ impl Replication<'_> {
     fn write(&self, object: &ObjectName, believed: &Believed, place: usize) -> Result<bool, Error> {
         let bytes = Bytes::from(believed.signed.to_bytes());
         let store = self.holdings.store(place);
-        let put = store.put(object, bytes, WriteMode::CreateNew);
+        let end = self.holdings.end(&believed.signed.manifest.chain);
+        let put = put(&*store, object, bytes, WriteMode::CreateNew, Some(end));
         match self.holdings.bridge.wait(put)? {
             Ok(()) => Ok(true),
             Err(error) if error.kind == Kind::AlreadyExists => Ok(false),

@@ -47,6 +47,7 @@ impl Survey<'_> {
                     size: RECOVERY_LIMIT,
                     chain: None,
                     sealed: None,
+                    chain_end: None,
                 });
             }
         }
@@ -119,6 +120,7 @@ impl Survey<'_> {
                         size: MANIFEST_LIMIT,
                         chain: None,
                         sealed: None,
+                        chain_end: None,
                     }),
                 }
             }
@@ -192,6 +194,7 @@ impl Survey<'_> {
                     size: KEYS_LIMIT,
                     chain: Some(chain.clone()),
                     sealed: None,
+                    chain_end: None,
                 });
             }
         }

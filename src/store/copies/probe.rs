@@ -6,12 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::super::{Error, Kind, ObjectName, Store, WriteMode};
+use super::super::{Error, Kind, ObjectName, Store, WriteMode, whole_seconds};
 use super::Copies;
 use crate::clock::{Clock, rfc3339, spoken};
 
 /// How far a store's clock may be from ours.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// How long a store that is told to lock locks the probe, to show that it can: longer than clocks
+/// may differ.
+const PROBE_LOCK: Duration = Duration::from_secs(600);
 /// More than a probe ever has.
 const PROBE_LIMIT: u64 = 4096;
 
@@ -50,9 +53,16 @@ async fn probe(
 ) -> Result<(), Error> {
     let failed = |message: String| Error::new(Kind::Other, store.name(), name.as_str(), message);
     let before = clock.now();
-    store
-        .put(&name, bytes.clone(), WriteMode::Overwrite)
-        .await?;
+    if store.locks_for().is_some() {
+        let until = whole_seconds(before + PROBE_LOCK);
+        store
+            .put_locked(&name, bytes.clone(), WriteMode::Overwrite, until)
+            .await?;
+    } else {
+        store
+            .put(&name, bytes.clone(), WriteMode::Overwrite)
+            .await?;
+    }
     let after = clock.now();
     let read = match store.get(&name, PROBE_LIMIT).await {
         Err(error) if error.kind == Kind::NotFound => {

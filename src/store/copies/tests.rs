@@ -1,10 +1,14 @@
+use super::super::WriteMode;
 use super::super::conformance::name;
 use super::super::faulty::{Fault, Faulty, Lines};
 use super::super::memory::Memory;
+use bytes::Bytes;
+
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::monitor::Silent;
 use std::time::{Duration, SystemTime};
+use tokio::task::JoinSet;
 
 struct Setup {
     memories: Vec<Arc<Memory>>,

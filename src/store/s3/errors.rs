@@ -46,8 +46,9 @@ impl Action {
         matches!(self, Self::Get | Self::Head | Self::Delete)
     }
 
-    fn permission(self) -> &'static str {
+    fn permission(self, locks: bool) -> &'static str {
         match self {
+            Self::Put if locks => "s3:PutObject and s3:PutObjectRetention",
             Self::Put => "s3:PutObject",
             Self::Get | Self::Head => "s3:GetObject and s3:ListBucket",
             Self::List => "s3:ListBucket",
@@ -75,6 +76,7 @@ pub(super) struct Translator {
     server: String,
     role: Option<String>,
     own_ca: bool,
+    locks: bool,
     mask: Mask,
 }
 
@@ -110,6 +112,7 @@ impl Translator {
                 .unwrap_or_else(|| format!("Amazon S3 in {}", settings.region)),
             role: settings.role.as_ref().map(|role| role.arn.clone()),
             own_ca: settings.ca_cert.is_some(),
+            locks: settings.object_lock.is_some(),
             mask,
         }
     }
@@ -253,7 +256,14 @@ impl Translator {
                 Kind::Other,
                 format!("{NOT_IMPLEMENTED}: {}", answer.brief()),
             ),
-            (_, 401 | 403 | 405) if locked(code, said) => (
+            (_, 400..=409) if action == Action::Put && self.locks && cannot_lock(said) => (
+                Kind::Other,
+                format!(
+                    "bucket {bucket} has no Object Lock, which object_lock asks for; switch it on in the bucket, or take object_lock out of this store{}",
+                    answer.in_brackets()
+                ),
+            ),
+            (_, status) if locked(status, code, said) => (
                 Kind::Locked,
                 "is under Object Lock and cannot be deleted or replaced yet".to_owned(),
             ),
@@ -261,7 +271,7 @@ impl Translator {
                 Kind::Denied,
                 format!(
                     "access denied; these credentials need {} on bucket {bucket}{}",
-                    action.permission(),
+                    action.permission(self.locks),
                     answer.in_brackets()
                 ),
             ),
@@ -336,8 +346,25 @@ impl fmt::Debug for Translator {
     }
 }
 
-fn locked(code: &str, message: &str) -> bool {
+/// Whether a put was refused because the bucket knows no locks: "Bucket is missing
+/// ObjectLockConfiguration", "… Object Lock Configuration" (Amazon, MinIO, Ceph, versitygw).
+fn cannot_lock(message: &str) -> bool {
+    let message = message.to_ascii_lowercase().replace(' ', "");
+    message.contains("objectlockconfig") || message.contains("objectlocknotconfigured")
+}
+
+fn locked(status: u16, code: &str, message: &str) -> bool {
     let message = message.to_ascii_lowercase();
+    match status {
+        401 | 403 | 405 => {}
+        // MinIO: "Object is WORM protected and cannot be overwritten"
+        400 => return message.contains("worm protected"),
+        _ => return false,
+    }
+    // "… not authorized to perform: s3:PutObjectRetention": a right is missing, nothing is locked.
+    if message.contains("not authorized") {
+        return false;
+    }
     ["ObjectLocked", "InvalidRetentionPeriod"].contains(&code)
         || ["object lock", "worm", "legal hold", "retention"]
             .iter()

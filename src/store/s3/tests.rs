@@ -54,6 +54,39 @@ async fn a_put_is_one_request_with_its_md5_and_nothing_that_old_servers_refuse()
 }
 
 #[tokio::test]
+async fn a_lock_is_asked_for_only_where_it_is_set_and_only_of_what_is_locked() {
+    let fake = Fake::always(200, "", "");
+    let mut settings = fake.settings();
+    let time = Duration::from_secs(86_400);
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let locked = async |store: &S3| {
+        let (mode, bytes) = (WriteMode::Overwrite, Bytes::from_static(b"text"));
+        let object = name("a/b");
+        let put = store.put_locked(&object, bytes, mode, until);
+        put.await.unwrap();
+    };
+    locked(&S3::new(settings.clone()).await.unwrap()).await;
+    let mode = S3LockMode::Compliance;
+    settings.object_lock = Some(S3Lock { mode, time });
+    let store = S3::new(settings).await.unwrap();
+    assert_eq!(store.locks_for(), Some(time));
+    put(&store, WriteMode::Overwrite).await.unwrap();
+    locked(&store).await;
+    let heads: Vec<String> = fake.requests().into_iter().map(|r| r.head).collect();
+    for head in &heads[..2] {
+        assert!(!head.contains("x-amz-object-lock"), "{head}");
+    }
+    for header in [
+        "x-amz-object-lock-mode: compliance",
+        // date -u -d @1800000000
+        "x-amz-object-lock-retain-until-date: 2027-01-15t08:00:00z",
+        "content-md5: ",
+    ] {
+        assert!(heads[2].contains(header), "{header}: {}", heads[2]);
+    }
+}
+
+#[tokio::test]
 async fn settings_reach_the_request() {
     let fake = Fake::always(200, "", "");
     let mut settings = fake.settings();

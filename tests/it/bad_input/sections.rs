@@ -84,7 +84,7 @@ fn what_must_be_there_is_missed_by_name() {
             ),
             (
                 params(json!({})),
-                "params.backup: is missing or empty; a put needs `backup: [components…]` or `cleanup: [components…]`",
+                "params.backup: is missing or empty; a put needs `backup: [components…]`, `cleanup: [components…]` or `prune: true`",
             ),
             (
                 params(json!({"backup": []})),
@@ -133,11 +133,11 @@ fn unknown_keys_are_refused_by_name() {
             ),
             (
                 source("retention", json!({"keep": 3})),
-                "source.retention: is not in this release (0.1.0); take it out",
+                "source.retention.keep: is not a key of Lifeboat",
             ),
             (
                 params(json!({"prune": true})),
-                "params.prune: is not in this release (0.1.0); take it out",
+                "params.retention: is missing or empty; prune keeps what it says and drops the rest: {keep_last: 7, …}",
             ),
         ],
     );

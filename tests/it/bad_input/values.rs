@@ -173,6 +173,13 @@ fn stores_are_checked_at_the_edge() {
                 "source.stores[1].prefix: belongs to a bucket; this store is a directory (it has a `path`)",
             ),
             (
+                source(
+                    "stores/1",
+                    json!({"name": "nas", "path": "/mnt/nas", "object_lock": {"mode": "governance", "days": 7}}),
+                ),
+                "source.stores[1].object_lock: belongs to a bucket; this store is a directory (it has a `path`)",
+            ),
+            (
                 store("prefix", json!("a//b")),
                 "source.stores[1].prefix: must be names separated by single slashes, each of A-Z, a-z, 0-9, `.`, `_` and `-`, beginning with a letter or digit",
             ),
@@ -218,6 +225,30 @@ fn stores_are_checked_at_the_edge() {
             (
                 store("sse_kms_key_id", json!("k")),
                 "source.stores[1].server_side_encryption: is missing or empty, but sse_kms_key_id is there",
+            ),
+            (
+                store("object_lock", json!({"days": 30})),
+                "source.stores[1].object_lock.mode: is missing or empty; it is governance or compliance",
+            ),
+            (
+                store("object_lock", json!({"mode": "legal", "days": 30})),
+                "source.stores[1].object_lock.mode: must be governance or compliance",
+            ),
+            (
+                store("object_lock", json!({"mode": "governance"})),
+                "source.stores[1].object_lock.days: is missing or empty; it says how long the last backup of a chain is protected",
+            ),
+            (
+                store("object_lock", json!({"mode": "compliance", "days": 0})),
+                "source.stores[1].object_lock.days: must be between 1 and 36500",
+            ),
+            (
+                with(
+                    store("object_lock", json!({"mode": "governance", "days": 30})),
+                    "/source/stores/1/skip_s3_checksums",
+                    json!(true),
+                ),
+                "source.stores[1].skip_s3_checksums: does not go with object_lock: S3 takes locked objects only with a checksum",
             ),
             (
                 store("checksum_algorithm", json!("md5")),

@@ -10,6 +10,8 @@ use lifeboat::secret::Secret;
 use lifeboat::store::s3::{S3Credentials, S3Settings};
 
 pub(crate) const ACCESS_KEY_ID: &str = "AKLIFEBOATTEST";
+/// The bucket with Object Lock.
+pub(crate) const LOCKED: &str = "locked";
 pub(crate) const SECRET_ACCESS_KEY: &str = "planted-secret-access-key";
 
 /// Killed when dropped.
@@ -68,8 +70,17 @@ impl Server {
         })
     }
 
+    /// With a bucket `locked` that has Object Lock (and so keeps versions), beside the plain one.
+    pub(crate) async fn with_locks() -> Self {
+        let server = Self::launch(None, true);
+        let request = server.client().create_bucket().bucket(LOCKED);
+        let request = request.object_lock_enabled_for_bucket(true);
+        request.send().await.unwrap();
+        server
+    }
+
     /// The SDK's own client, for what Lifeboat does not ask.
-    fn client(&self) -> aws_sdk_s3::Client {
+    pub(crate) fn client(&self) -> aws_sdk_s3::Client {
         let keys = aws_sdk_s3::config::Credentials::new(
             ACCESS_KEY_ID,
             SECRET_ACCESS_KEY,

@@ -230,3 +230,75 @@ fn a_role_that_cannot_be_assumed_is_not_the_stores_silence() {
         assert_eq!((got, message.as_str()), (kind, text));
     }
 }
+
+#[test]
+fn what_object_lock_refuses_is_told_from_what_it_lacks() {
+    let locking = || {
+        let mut settings = S3Settings::new("dc2", "bk");
+        settings.object_lock = Some(super::super::S3Lock {
+            mode: super::super::S3LockMode::Governance,
+            time: Duration::from_secs(86_400),
+        });
+        Translator::new(&settings)
+    };
+    for (status, code, said, kind, text) in [
+        // versitygw and Amazon; MinIO; Ceph
+        (
+            403,
+            "AccessDenied",
+            "Access Denied because object protected by object lock.",
+            Kind::Locked,
+            "is under Object Lock",
+        ),
+        (
+            400,
+            "InvalidRequest",
+            "Object is WORM protected and cannot be overwritten",
+            Kind::Locked,
+            "is under Object Lock",
+        ),
+        (
+            403,
+            "AccessDenied",
+            "forbidden by object lock",
+            Kind::Locked,
+            "is under Object Lock",
+        ),
+        // versitygw and MinIO; Amazon
+        (
+            400,
+            "InvalidRequest",
+            "Bucket is missing ObjectLockConfiguration",
+            Kind::Other,
+            "bucket bk has no Object Lock, which object_lock asks for",
+        ),
+        (
+            400,
+            "InvalidRequest",
+            "Bucket is missing Object Lock Configuration",
+            Kind::Other,
+            "bucket bk has no Object Lock, which object_lock asks for",
+        ),
+        (
+            403,
+            "AccessDenied",
+            "User: x is not authorized to perform: s3:PutObjectRetention on resource: y",
+            Kind::Denied,
+            "these credentials need s3:PutObject and s3:PutObjectRetention",
+        ),
+    ] {
+        let (found, message) = locking().answered(Action::Put, &answer(status, code, said));
+        assert!(
+            found == kind && message.contains(text),
+            "{said}: {found:?} {message}"
+        );
+    }
+    // Who was not told to lock is not told of locks.
+    let missing = answer(
+        400,
+        "InvalidRequest",
+        "Bucket is missing ObjectLockConfiguration",
+    );
+    let (_, message) = translator().answered(Action::Put, &missing);
+    assert!(message.contains("refused it"), "{message}");
+}
