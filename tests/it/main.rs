@@ -16,6 +16,7 @@ mod bad_world;
 mod bbr;
 mod confidential;
 mod conformance;
+mod damage;
 mod disk;
 mod docs;
 mod documents;
