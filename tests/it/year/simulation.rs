@@ -425,7 +425,15 @@ impl Simulation {
     pub(super) fn replicate(&self) -> Vec<(String, String)> {
         let copies = self.copies();
         let catalogue = self.catalogue(Arc::clone(&copies));
-        let replication = Replication::new(copies, self.bridge(), foundation(), catalogue, &Silent);
+        let bridge = self.bridge();
+        let replication = Replication::new(
+            copies,
+            bridge,
+            foundation(),
+            NEW_CHAIN_EVERY,
+            catalogue,
+            &Silent,
+        );
         let done = replication.run(|| {}).unwrap();
         assert!(done.refused.is_empty(), "{:?}", done.refused);
         let stores = done.stores.into_iter();
