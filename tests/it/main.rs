@@ -14,6 +14,7 @@ mod backup;
 mod bad_input;
 mod bad_world;
 mod bbr;
+mod bench;
 mod confidential;
 mod conformance;
 mod disk;
