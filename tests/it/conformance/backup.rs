@@ -360,7 +360,7 @@ fn a_director_that_removes_no_users_is_said_beside_every_other_error() {
 // rows 80, 81, 100
 #[test]
 fn a_drain_that_cannot_be_trusted_commits_nothing() {
-    let case = Case::s1();
+    let mut case = Case::s1();
     case.of_j("pre-backup-lock", json!("true"));
     case.of_j("post-backup-unlock", json!("true"));
     case.foundation.ask(json!({
@@ -375,7 +375,23 @@ fn a_drain_that_cannot_be_trusted_commits_nothing() {
     assert_eq!(tar_file(&case.fetched().join("g-0-j.tar"), "./a"), "A");
     assert_eq!(case.check().len(), 1);
 
+    // The same where only what changed is sent.
+    case.of_j(
+        "backup",
+        json!({"body": "printf B >\"$BBR_ARTIFACT_DIRECTORY\"a"}),
+    );
+    let changed = " take .*bbr-backup/j ";
+    case.command_fault("g/u0", changed, "flip", json!({"bytes": 512}));
+    let log = case.backup().ok().log();
+    says(&log, &["./a changed while it was read", "from the base"]);
+    assert_eq!(tar_file(&case.fetched().join("g-0-j.tar"), "./a"), "B");
+    assert_eq!(case.check().len(), 2);
+
+    // Without a worker identity there is no base.
+    let params = case.params_mut().as_object_mut().unwrap();
+    params.remove("worker_identity");
     case.forget();
+    case.command_fault("g/u0", whole, "flip", json!({"bytes": 1024}));
     case.command_fault("g/u0", again, "flip", json!({"bytes": 512}));
     let log = case.backup_fails();
     says(
@@ -402,7 +418,7 @@ fn a_drain_that_cannot_be_trusted_commits_nothing() {
         &["drain", "g/u0", "no backup was committed"],
     );
     never_says(&log, &["is committed"]);
-    assert_eq!(case.check().len(), 1);
+    assert_eq!(case.check().len(), 2);
     case.shell("g/u0", "umount /usr/bin/sha256sum");
     case.foundation.assert_clean();
 }
