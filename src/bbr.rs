@@ -43,6 +43,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod upload;
 mod workflow;
 mod yaml;
@@ -53,7 +54,7 @@ pub use abort::Aborted;
 pub use check::{Checked, Space};
 pub use cleanup::{Cleaned, Leftovers, cleanup, left_over_users};
 pub use discovery::{Kind, discover};
-pub use drain::{Drained, Unrestorable};
+pub use drain::{Drained, How, Unrestorable};
 pub use error::{Error, Errors, Phase, Trouble};
 pub use instance::{ArtifactPlace, Host, Instance, PlaceKind};
 pub use job::Job;

@@ -1,6 +1,7 @@
 //! The commands sent to an instance. Each is a short POSIX shell script in `sh/`, checked by
 //! shellcheck, which needs only what a BOSH stemcell has: coreutils, findutils, awk, tar,
-//! util-linux, procps.
+//! util-linux, procps. An incremental drain has a program in perl, which a stemcell has too; where it
+//! does not run, the drain is a full one.
 
 use super::Settings;
 use super::script::Script;
@@ -27,18 +28,20 @@ pub(super) const DRAIN_TOOLS: [&str; 8] = [
 ];
 
 fn shell<W: AsRef<[u8]>>(label: &str, text: &str, args: impl IntoIterator<Item = W>) -> Command {
-    // What is sent shows in process lists and sudo's log: no comments, no blank lines.
-    let text: String = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let mut command = Command::as_root(label, ["sh", "-c", &text, "lifeboat"]);
+    let mut command = Command::as_root(label, ["sh", "-c", &bare(text), "lifeboat"]);
     command
         .words
         .extend(args.into_iter().map(|arg| arg.as_ref().to_vec()));
     command
+}
+
+/// What is sent shows in process lists and sudo's log: no comments, no blank lines.
+fn bare(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 fn tenths(time: std::time::Duration) -> String {
@@ -227,6 +230,31 @@ pub(super) enum Pace {
     Hurry,
 }
 
+/// What an incremental drain asks of an instance; see `sh/listing.pl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    List,
+    Tags,
+    Lines,
+    Heads,
+    Take,
+    Others,
+}
+
+impl Ask {
+    /// The program's word for it, and ours.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::List => ("list", "list and hash the artifact"),
+            Self::Tags => ("tags", "tell what the base may have"),
+            Self::Lines => ("lines", "tell what changed"),
+            Self::Heads => ("heads", "tell how tar writes headers"),
+            Self::Take => ("take", "tar what changed"),
+            Self::Others => ("others", "tar directories and links"),
+        }
+    }
+}
+
 /// The directory of one artifact, and the one beside it for its listing.
 #[derive(Debug, Clone)]
 pub(super) struct DrainPaths {
@@ -256,6 +284,13 @@ impl DrainPaths {
         shell("hash the artifact", include_str!("sh/sums.sh"), args)
     }
 
+    pub(super) fn ask(&self, ask: Ask) -> Command {
+        let text = bare(include_str!("sh/listing.pl"));
+        let (word, label) = ask.words();
+        let words = ["perl", "-e", &text, word, &self.source, &self.work];
+        Command::as_root(label, words)
+    }
+
     /// Unpacks a tar that comes on standard input.
     pub(super) fn unpack(&self) -> Command {
         Command::as_root(
@@ -271,6 +306,8 @@ impl DrainPaths {
                 "tar",
                 "--create",
                 "--format=gnu",
+                // Else a backslash in a name that is given as a word begins an escape.
+                "--no-unquote",
                 "--hard-dereference",
                 "--no-recursion",
                 "--file=-",
@@ -318,6 +355,8 @@ impl DrainPaths {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -327,5 +366,21 @@ mod tests {
         assert!(text.starts_with("jobs=$1; shift\n"), "{text}");
         assert!(text.lines().all(|line| !line.starts_with('#')));
         assert_eq!(command.words[4], b"/var/vcap/jobs");
+    }
+    #[test]
+    fn what_is_sent_to_perl_is_perl() {
+        let paths = DrainPaths::new(&Settings::default(), "j");
+        let command = paths.ask(Ask::List);
+        let text = std::ffi::OsStr::from_bytes(&command.words[2]);
+        let perl = std::process::Command::new("perl")
+            .arg("-cwe")
+            .arg(text)
+            .output();
+        let said = String::from_utf8(perl.unwrap().stderr).unwrap();
+        assert_eq!(said, "-e syntax OK\n");
+        assert!(
+            command.words[2].len() < 12_000,
+            "it is sent some times a drain"
+        );
     }
 }

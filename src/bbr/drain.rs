@@ -1,22 +1,34 @@
 //! Moves one artifact off its instance, entry by entry.
 //!
-//! The instance lists the artifact once, in byte order of the path; then its sums and its tar
-//! stream arrive side by side in that order and are compared file by file, in constant
-//! memory. A file that arrives with another digest than was summed is summed and asked again.
+//! A full drain: the instance lists the artifact once, in byte order of the path; then its sums and
+//! its tar stream arrive side by side in that order and are compared file by file, in constant
+//! memory. An incremental one, where the sink continues a base: the listing is compared with the
+//! base first ([`plan`]), what the base has is taken over, and tar sends the rest ([`take`]).
+//! Either way a file that arrives with another digest than was listed is asked again, and what
+//! the sink is given is the same. docs/design.md, *Drain*.
 
+mod full;
+mod incremental;
+mod pages;
+mod plan;
 mod sums;
+mod take;
+mod wire;
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
+use self::incremental::NoPlan;
 pub(super) use self::sums::Sums;
-use super::commands::{DrainPaths, Pace};
+use self::wire::{Metered, Wire};
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
+use super::transfer::Transfer;
 use super::workflow::{Run, stopped};
+use crate::artifact::base::Continued;
 use crate::artifact::tar::{Entry, EntryKind, TarReader};
-use crate::artifact::{EntrySink, name};
+use crate::artifact::{Digest, EntrySink, name};
 use crate::monitor::{Meter, Monitor};
-use crate::remote::{self, Command, Remote, Running};
+use crate::remote::Running;
 use crate::shutdown::Shutdown;
 
 /// How often a file that changes is asked again.
@@ -34,16 +46,46 @@ const REST: u64 = 1024 * 1024;
 /// What was drained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Regular files.
+    /// Regular files, those taken over included.
     pub files: u64,
     /// Bytes of their content.
     pub bytes: u64,
+    /// Files that were taken over from the base.
+    pub kept_files: u64,
+    /// Bytes of their content.
+    pub kept_bytes: u64,
+    /// Bytes that went through the connection either way: listings, tags, lines and tars.
+    pub wire_bytes: u64,
+    /// Whether all of it was asked for.
+    pub how: How,
     /// Files that changed meanwhile and were taken again.
     pub again: u64,
     /// What tar found odd, though it went on.
     pub warnings: Vec<String>,
-    /// What the real bbr cannot restore.
+    /// What the real bbr cannot restore, among what was not taken over.
     pub unrestorable: Unrestorable,
+}
+
+/// Whether all of an artifact was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum How {
+    /// There was nothing to continue.
+    #[default]
+    Full,
+    /// There was, but it could not be compared: why.
+    FullBecause(String),
+    /// Only what the base lacked.
+    Incremental,
+}
+
+impl Drained {
+    /// Taken over from the base.
+    fn kept(&mut self, files: u64, bytes: u64) {
+        self.files += files;
+        self.bytes += bytes;
+        self.kept_files += files;
+        self.kept_bytes += bytes;
+    }
 }
 
 /// Entries that Lifeboat keeps and the real bbr cannot restore: links, devices, and names that
@@ -57,8 +99,9 @@ pub struct Unrestorable {
 }
 
 impl Run {
-    /// Drains one artifact into the sink. The meter counts content; its total is set once the
-    /// artifact is listed. What the listing needs on the instance goes with
+    /// Drains one artifact into the sink, incrementally where the sink continues a base and
+    /// the instance can tell what changed. The meter counts content that arrives; its total is
+    /// set once the artifact is listed. What the listing needs on the instance goes with
     /// [`Run::remove_artifact`] or [`Run::finish`].
     ///
     /// # Errors
@@ -67,196 +110,163 @@ impl Run {
     pub fn drain(
         &self,
         artifact: &Artifact,
-        sink: &mut dyn EntrySink,
+        sink: &mut dyn Continued,
         meter: &Meter,
         monitor: &dyn Monitor,
         shutdown: &Shutdown,
     ) -> Result<Drained, Errors> {
-        let settings = &self.target().settings;
         let drain = Drain {
-            remote: self.target().instance(artifact.job).remote.as_ref(),
-            paths: DrainPaths::new(settings, &artifact.place.directory),
-            artifact,
+            it: Transfer::new(self, artifact, Phase::Drain, shutdown),
             meter,
             monitor,
-            shutdown,
+            wire: Wire::default(),
         };
-        drain.run(sink).map_err(Errors::from)
+        let mut drained = drain.run(sink)?;
+        drained.wire_bytes = drain.wire.bytes();
+        drain.report(&drained);
+        Ok(drained)
     }
 }
 
 struct Drain<'a> {
-    remote: &'a dyn Remote,
-    paths: DrainPaths,
-    artifact: &'a Artifact,
+    it: Transfer<'a>,
     meter: &'a Meter,
     monitor: &'a dyn Monitor,
-    shutdown: &'a Shutdown,
+    wire: Wire,
 }
 
 impl Drain<'_> {
-    fn run(&self, sink: &mut dyn EntrySink) -> Result<Drained, Error> {
-        self.list()?;
-        let mut sums = self.start(&self.paths.sums(Pace::Gentle))?;
-        let mut tar = self.start(&self.paths.all())?;
-        let mut entries = TarReader::new(BufReader::with_capacity(TAR_BUFFER, &mut tar.stdout));
-        let mut records = Sums::new(&mut sums.stdout);
-        let mut drained = Drained::default();
-        let taken = self.take(&mut entries, &mut records, sink, &mut drained);
-        drop((entries, records));
-        if let Err(broken) = taken {
-            return Err(match broken {
-                Broken::Sums(_) => self.explain(broken, "hashing", sums),
-                Broken::Tar(_) => self.explain(broken, "tar", tar),
-                other => self.broken(other),
-            });
+    fn run(&self, sink: &mut dyn Continued) -> Result<Drained, Error> {
+        if sink.pages().is_empty() {
+            return self.full(sink);
         }
-        let exit = sums.finish().map_err(|error| self.lost("hashing", error))?;
-        if !exit.ok() {
-            return Err(self.failed("hashing", exit));
-        }
-        let exit = tar.finish().map_err(|error| self.lost("tar", error))?;
-        match exit.status {
-            0 => {}
-            // GNU tar: "some files differ"; what differs was compared and mended above.
-            1 => {
-                self.monitor.warn(&format!(
-                    "{}, artifact {}: tar says: {}",
-                    self.artifact.instance, self.artifact.place.file_name, exit.stderr
-                ));
-                drained
-                    .warnings
-                    .extend(exit.stderr.lines().map(str::to_owned));
+        let why = match self.plan(sink) {
+            Ok(planned) => {
+                let mut drained = self.take_planned(&planned, sink)?;
+                drained.how = How::Incremental;
+                return Ok(drained);
             }
-            _ => return Err(self.failed("tar", exit)),
-        }
-        self.report(&drained);
+            Err(NoPlan::Failed(error)) => return Err(error),
+            Err(NoPlan::Full(why)) => why,
+        };
+        let whose = self.it.whose();
+        self.monitor
+            .warn(&format!("{whose}: all of it is drained: {why}"));
+        let mut drained = self.full(sink)?;
+        drained.how = How::FullBecause(why);
         Ok(drained)
+    }
+
+    /// A tar whose stream was read to its end.
+    fn tar_ended(&self, tar: Running, drained: &mut Drained) -> Result<(), Error> {
+        let exit = tar.finish().map_err(|error| self.it.lost("tar", error))?;
+        match exit.status {
+            0 => Ok(()),
+            // GNU tar: "some files differ"; what differs was compared and mended.
+            1 => {
+                self.monitor
+                    .warn(&format!("{}: tar says: {}", self.it.whose(), exit.stderr));
+                let lines = exit.stderr.lines().map(str::to_owned);
+                drained.warnings.extend(lines);
+                Ok(())
+            }
+            _ => Err(self.it.failed("tar", exit)),
+        }
     }
 
     /// A stream that broke: when it is at its end, how its command ended is the reason.
     fn explain(&self, broken: Broken, doing: &str, mut running: Running) -> Error {
-        let mut rest = (&mut running.stdout).take(REST);
-        if io::copy(&mut rest, &mut io::sink()).is_ok_and(|read| read == REST) {
+        if !ends(&mut running.stdout) {
             return self.broken(broken);
         }
         match running.finish() {
             Ok(exit) if exit.ok() => self.broken(broken),
-            Ok(exit) => self.failed(doing, exit),
-            Err(error) => self.lost(doing, error),
+            Ok(exit) => self.it.failed(doing, exit),
+            Err(error) => self.it.lost(doing, error),
         }
     }
 
-    fn list(&self) -> Result<(), Error> {
-        let output = self
-            .remote
-            .run(&self.paths.list(), self.shutdown)
-            .map_err(|error| self.lost("listing", error))?;
-        if !output.exit.ok() {
-            return Err(self.failed("listing", output.exit));
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
-        let bytes = text
-            .split_whitespace()
-            .nth(1)
-            .and_then(|bytes| bytes.parse().ok())
-            .ok_or_else(|| self.said("the listing does not end with its size"))?;
-        self.meter.set_total(bytes);
-        Ok(())
-    }
-
-    /// Reads both streams to their ends.
-    fn take(
+    /// Gives the sink one file.
+    fn store(
         &self,
-        entries: &mut TarReader<impl Read>,
-        sums: &mut Sums<impl Read>,
+        entry: &Entry,
+        content: impl Read,
+        sink: &mut dyn EntrySink,
+    ) -> Result<Digest, Broken> {
+        let mut content = Metered {
+            inner: content,
+            meter: self.meter,
+            failed: None,
+        };
+        let stored = sink.file(&entry.head, entry.size, &mut content);
+        let failed = content.failed.take();
+        stored.map_err(|error| blame(error, failed, Broken::Tar))
+    }
+
+    /// Compares a file that was stored with the listing, and has it taken again if need be.
+    /// Gives its size in the end.
+    fn settle(
+        &self,
+        entry: &Entry,
+        digest: Digest,
+        listed: Option<Digest>,
         sink: &mut dyn EntrySink,
         drained: &mut Drained,
-    ) -> Result<(), Broken> {
-        loop {
-            let entry = match entries.next_entry().map_err(Broken::Tar)? {
-                Ok(entry) => entry,
-                Err(zeros) => {
-                    if let Some((_, path)) = sums.next()? {
-                        return Err(missing(&path));
-                    }
-                    return sink.end(zeros).map_err(Broken::Sink);
-                }
-            };
-            if !name::is_safe(&entry.name) {
-                return Err(Broken::Said(format!(
-                    "tar sent an entry of the name `{}`, which is outside the artifact",
-                    name::shown(&entry.name)
-                )));
-            }
-            note_unrestorable(&entry, &mut drained.unrestorable);
-            if entry.kind != EntryKind::File {
-                sink.other(&entry.head).map_err(Broken::Sink)?;
-                continue;
-            }
-            let mut content = Metered {
-                inner: entries.content(),
-                meter: self.meter,
-                failed: None,
-            };
-            let stored = sink.file(&entry.head, entry.size, &mut content);
-            let failed = content.failed.take();
-            let digest = stored.map_err(|error| blame(error, failed, Broken::Tar))?;
-            // The listing may name files that are gone; it cannot lack one, unless its type
-            // changed.
-            let listed = sums.of(&entry.name)?;
-            if listed != Some(digest) {
-                self.again(&entry.name, sink)?;
-                drained.again += 1;
-            }
-            drained.files += 1;
-            drained.bytes += entry.size;
+    ) -> Result<u64, Broken> {
+        let mut size = entry.size;
+        if listed != Some(digest) {
+            size = self.again(&entry.name, sink)?;
+            drained.again += 1;
         }
+        drained.files += 1;
+        drained.bytes += size;
+        Ok(size)
     }
 
     /// Sums a file anew and takes it anew, until both agree.
-    fn again(&self, path: &[u8], sink: &mut dyn EntrySink) -> Result<(), Broken> {
+    fn again(&self, path: &[u8], sink: &mut dyn EntrySink) -> Result<u64, Broken> {
         let shown = name::shown(path);
         for attempt in 1..=AGAIN {
             self.monitor.warn(&format!(
-                "{}, artifact {}: {shown} changed while it was read; it is taken again ({attempt} of {AGAIN})",
-                self.artifact.instance, self.artifact.place.file_name
+                "{}: {shown} changed while it was read; it is taken again ({attempt} of {AGAIN})",
+                self.it.whose()
             ));
             let output = self
-                .remote
-                .run(&self.paths.sum_again(path), self.shutdown)
-                .map_err(|error| Broken::Error(self.lost("hashing", error)))?;
-            if !output.exit.ok() {
-                return Err(Broken::Error(self.failed("hashing", output.exit)));
-            }
+                .it
+                .run("hashing", &self.it.paths.sum_again(path))
+                .map_err(Broken::Error)?;
+            self.wire.add(output.stdout.len() as u64);
             let (listed, _) = Sums::new(&output.stdout[..])
                 .next()?
                 .ok_or_else(|| Broken::Said(format!("no sum came for {shown}")))?;
             let mut tar = self
-                .start(&self.paths.file_again(path))
+                .it
+                .start("tar", &self.it.paths.file_again(path))
                 .map_err(Broken::Error)?;
-            let digest = {
-                let mut entries = TarReader::new(&mut tar.stdout);
+            let (digest, size) = {
+                let mut entries = TarReader::new(self.wire.count(&mut tar.stdout));
                 match entries
                     .next_entry()
                     .map_err(|error| Broken::Said(error.to_string()))?
                 {
                     Ok(entry) if entry.kind == EntryKind::File && entry.name == path => {
                         let mut content = entries.content();
-                        sink.again(&entry.head, entry.size, &mut content)
-                            .map_err(Broken::Sink)?
+                        let digest = sink
+                            .again(&entry.head, entry.size, &mut content)
+                            .map_err(Broken::Sink)?;
+                        (digest, entry.size)
                     }
                     _ => return Err(Broken::Said(format!("{shown} is no file any more"))),
                 }
             };
             let exit = tar
                 .finish()
-                .map_err(|error| Broken::Error(self.lost("tar", error)))?;
+                .map_err(|error| Broken::Error(self.it.lost("tar", error)))?;
             if exit.status > 1 {
-                return Err(Broken::Error(self.failed("tar", exit)));
+                return Err(Broken::Error(self.it.failed("tar", exit)));
             }
             if digest == listed {
-                return Ok(());
+                return Ok(size);
             }
         }
         Err(Broken::Said(format!(
@@ -265,71 +275,31 @@ impl Drain<'_> {
         )))
     }
 
-    fn start(&self, command: &Command) -> Result<Running, Error> {
-        let mut running = self
-            .remote
-            .start(command, self.shutdown)
-            .map_err(|error| self.lost(&command.label, error))?;
-        drop(running.stdin.take());
-        Ok(running)
-    }
-
     fn report(&self, drained: &Drained) {
         let unrestorable = &drained.unrestorable;
         if unrestorable.count > 0 {
             self.monitor.warn(&format!(
-                "{}, artifact {}: {} entries are kept but not restorable by bbr, only by Lifeboat \
+                "{}: {} entries are kept but not restorable by bbr, only by Lifeboat \
                  (links, devices, or odd characters in names): {}",
-                self.artifact.instance,
-                self.artifact.place.file_name,
+                self.it.whose(),
                 unrestorable.count,
                 unrestorable.examples.join(", ")
             ));
         }
     }
 
-    fn failed(&self, doing: &str, exit: remote::Exit) -> Error {
-        Error {
-            phase: Phase::Drain,
-            trouble: Trouble::Command {
-                instance: self.artifact.instance.clone(),
-                doing: self.doing(doing),
-                status: exit.status,
-                stderr: exit.stderr,
-            },
-        }
-    }
-
-    fn lost(&self, doing: &str, error: remote::Error) -> Error {
-        Error::remote(Phase::Drain, &self.doing(doing), error)
-    }
-
-    fn doing(&self, doing: &str) -> String {
-        format!("{doing} of artifact {}", self.artifact.place.file_name)
-    }
-
-    fn said(&self, text: &str) -> Error {
-        Error::said(
-            Phase::Drain,
-            format!(
-                "{}, artifact {}: {text}",
-                self.artifact.instance, self.artifact.place.file_name
-            ),
-        )
-    }
-
     fn broken(&self, broken: Broken) -> Error {
-        if self.shutdown.is_raised() {
+        if self.it.shutdown.is_raised() {
             return stopped(Phase::Drain);
         }
         match broken {
-            Broken::Tar(error) | Broken::Sums(error) => self.said(&error.to_string()),
-            Broken::Said(text) => self.said(&text),
+            Broken::Tar(error) | Broken::Sums(error) => self.it.said(&error.to_string()),
+            Broken::Said(text) => self.it.said(&text),
             Broken::Error(error) => error,
             Broken::Sink(source) => Error {
                 phase: Phase::Drain,
                 trouble: Trouble::Sink {
-                    artifact: self.artifact.place.file_name.clone(),
+                    artifact: self.it.artifact.place.file_name.clone(),
                     source,
                 },
             },
@@ -346,6 +316,19 @@ pub(super) enum Broken {
     Error(Error),
 }
 
+/// Whether a stream that broke comes to an end.
+fn ends(stdout: &mut impl Read) -> bool {
+    let mut rest = stdout.take(REST);
+    !io::copy(&mut rest, &mut io::sink()).is_ok_and(|read| read == REST)
+}
+
+fn outside(path: &[u8]) -> Broken {
+    Broken::Said(format!(
+        "tar sent an entry of the name `{}`, which is outside the artifact",
+        name::shown(path)
+    ))
+}
+
 /// A sink fails when its source does; then the source is to blame.
 fn blame(
     error: anyhow::Error,
@@ -356,13 +339,6 @@ fn blame(
         Some(source) => as_whose(source),
         None => Broken::Sink(error),
     }
-}
-
-fn missing(path: &[u8]) -> Broken {
-    Broken::Said(format!(
-        "{} was listed but did not arrive: it was removed or replaced while the artifact was drained",
-        name::shown(path)
-    ))
 }
 
 fn note_unrestorable(entry: &Entry, unrestorable: &mut Unrestorable) {
@@ -378,29 +354,5 @@ fn note_unrestorable(entry: &Entry, unrestorable: &mut Unrestorable) {
     if unrestorable.examples.len() < EXAMPLES {
         let shown = name::shown(&entry.name);
         unrestorable.examples.push(format!("{shown} ({kind})"));
-    }
-}
-
-/// Counts what is read, and remembers why reading failed.
-struct Metered<'a, R> {
-    inner: R,
-    meter: &'a Meter,
-    failed: Option<io::Error>,
-}
-
-impl<R: Read> Read for Metered<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.inner.read(buffer) {
-            Ok(read) => {
-                self.meter.add(read as u64);
-                Ok(read)
-            }
-            Err(error) => {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    self.failed = Some(io::Error::new(error.kind(), error.to_string()));
-                }
-                Err(error)
-            }
-        }
     }
 }

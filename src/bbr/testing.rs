@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use self::remote::ROOT;
 pub(super) use self::remote::{Fault, LocalRemote};
 use super::{Host, Kind, Limits, Mark, Paths, Run, Settings, Target, discover};
+use crate::artifact::base::{BaseFile, BasePage, Continued};
 use crate::artifact::{Digest, EntrySink};
 use crate::monitor::{Level, Monitor};
 use crate::shutdown::Shutdown;
@@ -260,5 +261,48 @@ impl EntrySink for Kept {
     fn end(&mut self, zeros: u64) -> anyhow::Result<()> {
         self.zeros = Some(zeros);
         Ok(())
+    }
+}
+
+/// A sink that continues nothing.
+pub(crate) struct Alone<'a>(pub(crate) &'a mut dyn EntrySink);
+
+impl EntrySink for Alone<'_> {
+    fn file(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
+        self.0.file(head, size, content)
+    }
+
+    fn again(&mut self, head: &[u8], size: u64, content: &mut dyn Read) -> anyhow::Result<Digest> {
+        self.0.again(head, size, content)
+    }
+
+    fn other(&mut self, head: &[u8]) -> anyhow::Result<()> {
+        self.0.other(head)
+    }
+
+    fn end(&mut self, zeros: u64) -> anyhow::Result<()> {
+        self.0.end(zeros)
+    }
+}
+
+impl Continued for Alone<'_> {
+    fn pages(&self) -> &[BasePage] {
+        &[]
+    }
+
+    fn open(&mut self, _: usize) -> anyhow::Result<Arc<[BaseFile]>> {
+        anyhow::bail!("there is no base")
+    }
+
+    fn take_page(&mut self, _: usize) -> anyhow::Result<()> {
+        anyhow::bail!("there is no base")
+    }
+
+    fn take_file(&mut self, _: &[u8], _: usize, _: usize) -> anyhow::Result<()> {
+        anyhow::bail!("there is no base")
+    }
+
+    fn other_at(&mut self, _: &[u8], _: u64) -> anyhow::Result<()> {
+        anyhow::bail!("there is no base")
     }
 }

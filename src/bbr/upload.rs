@@ -3,15 +3,16 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::commands::{DrainPaths, Pace};
+use super::commands::Pace;
 use super::drain::{Broken, Sums as Listing};
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
+use super::transfer::Transfer;
 use super::workflow::{Run, stopped};
 use crate::artifact::TarSource;
 use crate::artifact::sums::{SumSet, Sums};
 use crate::monitor::Meter;
-use crate::remote::{self, Remote, Running};
+use crate::remote::Running;
 use crate::shutdown::Shutdown;
 
 /// What is gathered before the connection is asked to take it.
@@ -49,12 +50,7 @@ impl Run {
         meter: &Meter,
         shutdown: &Shutdown,
     ) -> Result<Uploaded, Errors> {
-        let upload = Upload {
-            remote: self.target().instance(artifact.job).remote.as_ref(),
-            paths: DrainPaths::new(&self.target().settings, &artifact.place.directory),
-            artifact,
-            shutdown,
-        };
+        let upload = Transfer::new(self, artifact, Phase::Upload, shutdown);
         let (sent, bytes) = upload.send(files, source, meter)?;
         let files = sent.len() as u64;
         upload.compare(sent)?;
@@ -62,14 +58,7 @@ impl Run {
     }
 }
 
-struct Upload<'a> {
-    remote: &'a dyn Remote,
-    paths: DrainPaths,
-    artifact: &'a Artifact,
-    shutdown: &'a Shutdown,
-}
-
-impl Upload<'_> {
+impl Transfer<'_> {
     fn send(
         &self,
         files: u64,
@@ -139,18 +128,8 @@ impl Upload<'_> {
     }
 
     fn compare(&self, mut sent: SumSet) -> Result<(), Error> {
-        let output = self
-            .remote
-            .run(&self.paths.list(), self.shutdown)
-            .map_err(|error| self.lost("listing", error))?;
-        if !output.exit.ok() {
-            return Err(self.failed("listing", output.exit));
-        }
-        let mut running = self
-            .remote
-            .start(&self.paths.sums(Pace::Hurry), self.shutdown)
-            .map_err(|error| self.lost("hashing", error))?;
-        drop(running.stdin.take());
+        self.list()?;
+        let mut running = self.start("hashing", &self.paths.sums(Pace::Hurry))?;
         let mut listing = Listing::new(&mut running.stdout);
         let read = loop {
             match listing.next() {
@@ -180,36 +159,6 @@ impl Upload<'_> {
                  failing disk there"
             ))),
         }
-    }
-
-    fn failed(&self, doing: &str, exit: remote::Exit) -> Error {
-        Error {
-            phase: Phase::Upload,
-            trouble: Trouble::Command {
-                instance: self.artifact.instance.clone(),
-                doing: self.doing(doing),
-                status: exit.status,
-                stderr: exit.stderr,
-            },
-        }
-    }
-
-    fn lost(&self, doing: &str, error: remote::Error) -> Error {
-        Error::remote(Phase::Upload, &self.doing(doing), error)
-    }
-
-    fn doing(&self, doing: &str) -> String {
-        format!("{doing} of artifact {}", self.artifact.place.file_name)
-    }
-
-    fn said(&self, text: &str) -> Error {
-        Error::said(
-            Phase::Upload,
-            format!(
-                "{}, artifact {}: {text}",
-                self.artifact.instance, self.artifact.place.file_name
-            ),
-        )
     }
 }
 

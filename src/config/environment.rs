@@ -192,7 +192,7 @@ fn variable(path: &str) -> String {
 pub fn variables() -> Vec<(String, String)> {
     model::keys()
         .into_iter()
-        .filter(|(section, _)| !section.ends_with("[]"))
+        .filter(|(section, _)| !section.contains("[]"))
         .map(|(section, key)| match section {
             "" => key.to_owned(),
             _ => format!("{section}.{key}"),

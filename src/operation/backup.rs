@@ -26,6 +26,7 @@ use crate::repo::id::{BackupId, ComponentName};
 use crate::repo::run::{Run, Summary};
 use crate::report;
 use crate::report::failure::Failure;
+use crate::report::units;
 
 /// How far back a build of ours may have committed: longer than any build runs.
 const BUILD_AGE: Duration = Duration::from_secs(7 * 86_400);
@@ -82,10 +83,14 @@ pub fn backup(
         causes.extend(parts::close_all(live));
         return Err(unbegun(causes).into());
     }
-    let (summary, problems) = take_all(context, settings, &foundation, live, &mut guards, &to)?;
+    let taken = take_all(context, settings, &foundation, live, &mut guards, &to);
+    let (summary, problems) = taken.inspect_err(|_| leave(context, &to))?;
     let mut backup = match commit(context, settings, &stores, &to, summary) {
         Ok(backup) => backup,
-        Err(error) => return Err(uncommitted(error, problems, components).into()),
+        Err(error) => {
+            leave(context, &to);
+            return Err(uncommitted(error, problems, components).into());
+        }
     };
     describe::add_runs(&mut backup, &problems.runs);
     if problems.errors.is_empty() {
@@ -278,6 +283,26 @@ pub(super) fn begin(
     // From here on a store that comes back is worth waiting for.
     stores.patience.stream();
     Ok(run)
+}
+
+/// After a failure, when all that was locked is unlocked: leaves what the run finished to the next.
+pub(super) fn leave(context: &Context, run: &Run) {
+    match run.leave_partial(&*context.clock) {
+        Ok(None) => {}
+        Ok(Some(left)) => context.monitor.info(&format!(
+            "{} of {} that this run finished stay in the stores ({}, in {}): the next run builds upon them and sends nothing of them again",
+            match left.artifacts {
+                1 => "1 artifact".to_owned(),
+                many => format!("{many} artifacts"),
+            },
+            units::bytes(left.bytes),
+            left.id,
+            left.stores.join(", ")
+        )),
+        Err(error) => context.monitor.warn(&format!(
+            "what this run finished could not be left to the next one: {error}"
+        )),
+    }
 }
 
 /// Writes the manifest and says what there is now.

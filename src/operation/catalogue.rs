@@ -11,6 +11,7 @@ use super::stores::{Stores, a_day_before, backup_id};
 use super::{Context, describe};
 use crate::repo;
 use crate::repo::catalogue::{Believed, Listing, Origin};
+use crate::repo::format::Outcome;
 use crate::repo::id::BackupId;
 use crate::report;
 use crate::store::Kind;
@@ -115,7 +116,7 @@ pub(super) fn find(stores: &Stores, id: &str) -> Result<Believed> {
         Ok(believed) => Ok(believed),
         Err(repo::Error::Store(error)) if error.kind == Kind::NotFound => {
             match catalogue.dropped(&id) {
-                Ok(Some(_)) => bail!(
+                Ok(Some(dropped)) if dropped.signed.manifest.outcome == Outcome::Complete => bail!(
                     "backup {id} of {} was pruned{}: it is no longer in any store; choose another version",
                     stores.foundation,
                     when_and_why(stores, &id)?

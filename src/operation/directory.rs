@@ -51,6 +51,18 @@ pub fn from_directories(
         return Ok(done);
     }
     let run = backup::begin(context, settings, &stores, &names)?;
+    let stored = store(context, settings, &names, directories, &run)
+        .and_then(|summary| backup::commit(context, settings, &stores, &run, summary));
+    stored.inspect_err(|_| backup::leave(context, &run))
+}
+
+fn store(
+    context: &Context,
+    settings: &Settings,
+    names: &[ComponentName],
+    directories: &[(Component, PathBuf)],
+    run: &Run,
+) -> Result<Summary> {
     let mut records = Vec::new();
     let mut read_bytes = 0;
     for (name, (_, directory)) in names.iter().zip(directories) {
@@ -58,7 +70,7 @@ pub fn from_directories(
         let meter = context.monitor.meter(&format!("store {name}"), None);
         let reading = Reading {
             context,
-            run: &run,
+            run,
             component: name,
             meter: &meter,
         };
@@ -76,12 +88,11 @@ pub fn from_directories(
             artifacts,
         });
     }
-    let summary = Summary {
+    Ok(Summary {
         components: records,
         drained_bytes: read_bytes,
         build: backup::build_of(settings),
-    };
-    backup::commit(context, settings, &stores, &run, summary)
+    })
 }
 
 struct Reading<'a> {

@@ -1,6 +1,7 @@
 //! One component taken live: reached, checked, locked, backed up, unlocked, drained, cleaned.
 //! The order and its successors are bbr's (docs/design.md, *Failure policy*).
 
+mod drain;
 mod open;
 
 use std::sync::Mutex;
@@ -9,18 +10,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Error, Result};
 
+use self::drain::Drained;
 use super::Context;
-use super::guards::Skipped;
 use crate::artifact::{EntrySink, Form};
 use crate::bbr;
 use crate::clock;
 use crate::foundation::{Aim, Foundation, Reached};
 use crate::monitor::Monitor;
-use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord, PhaseRecord};
+use crate::repo::format::{ArtifactRecord, ComponentRecord, PhaseRecord};
 use crate::repo::id::ComponentName;
 use crate::repo::run::Run;
 use crate::repo::writer::ArtifactName;
-use crate::report::{ArtifactRun, units};
+use crate::report::ArtifactRun;
 
 /// Artifacts drained side by side. Each holds up to a pack and a cutting buffer, 16 MiB
 /// together, and one is enough to fill a link.
@@ -49,9 +50,6 @@ pub(super) struct Live {
     phases: Vec<PhaseRecord>,
     started: SystemTime,
 }
-
-/// One artifact's drain, and whether it holds a marker in place of blobs.
-type Drain = Result<(ArtifactRecord, ArtifactRun, bool)>;
 
 /// What reaching a deployment came to that may bring no scripts.
 #[derive(Debug)]
@@ -260,7 +258,7 @@ impl Live {
         let artifacts = self.run.artifacts();
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
-        let results: Mutex<Vec<(usize, Drain)>> = Mutex::default();
+        let results: Mutex<Vec<(usize, Result<Drained>)>> = Mutex::default();
         std::thread::scope(|scope| {
             for _ in 0..self.plan.drains.min(artifacts.len()) {
                 scope.spawn(|| {
@@ -291,12 +289,13 @@ impl Live {
         let (mut records, mut errors) = (Vec::new(), Vec::new());
         for (_, result) in results {
             match result {
-                Ok((record, run, skipped)) => {
-                    if skipped {
+                Ok(drained) => {
+                    let record = drained.record;
+                    if drained.skipped {
                         taken.skipped.push(record.name.clone());
                     }
-                    taken.drained_bytes += record.bytes;
-                    taken.runs.push((record.name.clone(), run));
+                    taken.drained_bytes += drained.wire_bytes;
+                    taken.runs.push((record.name.clone(), drained.run));
                     records.push(record);
                 }
                 Err(error) => errors.push(error),
@@ -321,51 +320,6 @@ impl Live {
             }
         }
         Ok(records)
-    }
-
-    fn drain_one(&self, context: &Context, to: &Run, artifact: &bbr::Artifact) -> Drain {
-        let name = &artifact.place.file_name;
-        let begin = Instant::now();
-        let meter = context.monitor.meter(&format!("drain {name}"), None);
-        let mut writer = to.artifact(ArtifactName {
-            component: self.plan.name.clone(),
-            name: name.clone(),
-            form: Form::Tar,
-            bbr: Some(bbr_name(&artifact.place.kind)),
-        })?;
-        let mut watched = Skipped::new(&mut writer);
-        let drained = self.run.drain(
-            artifact,
-            &mut watched,
-            &meter,
-            &*context.monitor,
-            &context.shutdown,
-        );
-        meter.finish();
-        let drained = drained?;
-        let skipped = watched.found;
-        let (record, changed_bytes) = writer.finish()?;
-        let run = ArtifactRun {
-            changed_bytes,
-            took: begin.elapsed(),
-        };
-        context.monitor.info(&format!(
-            "{}: drained {name} from {}: {} files, {} ({} changed) in {}",
-            self.plan.name,
-            artifact.instance,
-            units::count(record.files),
-            units::bytes(record.bytes),
-            units::bytes(changed_bytes),
-            clock::spoken(run.took)
-        ));
-        if drained.unrestorable.count > 0 {
-            context.monitor.warn(&format!(
-                "{name}: {} entries are kept that bbr itself cannot restore (links, or names with white space, quotes or backslashes): {}",
-                drained.unrestorable.count,
-                drained.unrestorable.examples.join(", ")
-            ));
-        }
-        Ok((record, run, skipped))
     }
 
     fn manifest(&self, to: &Run) -> Result<Option<ArtifactRecord>> {
@@ -433,19 +387,6 @@ pub(super) fn listed(errors: bbr::Errors) -> Vec<Error> {
 /// Removes SSH users.
 pub(super) fn close(reached: &Reached) -> Vec<Error> {
     reached.close().into_iter().map(Error::msg).collect()
-}
-
-fn bbr_name(kind: &bbr::PlaceKind) -> BbrName {
-    match kind {
-        bbr::PlaceKind::Instance { group, index, job } => BbrName::Instance {
-            instance: group.clone(),
-            index: index.clone(),
-            job: job.clone(),
-        },
-        bbr::PlaceKind::Custom { name } => BbrName::Custom {
-            custom: name.clone(),
-        },
-    }
 }
 
 /// How long a phase took, for a manifest.

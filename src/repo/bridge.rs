@@ -48,6 +48,12 @@ impl Bridge {
         Self::new(self.handle.clone(), Shutdown::never())
     }
 
+    /// The same bridge for work that a signal must not interrupt, and that gives up after this time.
+    #[must_use]
+    pub fn limited(&self, time: std::time::Duration) -> Self {
+        Self::new(self.handle.clone(), Shutdown::never().limited(time))
+    }
+
     /// Waits for a future's end.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! Memory: at most [`IN_FLIGHT`] plain bytes between [`Pipeline::add`] and the last store's
 //! answer, twice that while a chunk is being sealed. A store that is slow makes the callers wait.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -124,10 +124,17 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Flight {
     bytes: u64,
+    /// Objects so far.
+    begun: u64,
+    /// The numbers of those on their way.
+    under_way: BTreeSet<u64>,
     failed: Option<String>,
+    /// The lowest number of an object that was not stored.
+    failed_at: Option<u64>,
 }
 
 struct Job {
+    number: u64,
     plain: Vec<u8>,
     digest: Digest,
     pending: Arc<Pending>,
@@ -200,15 +207,19 @@ impl Pipeline {
                 unknown.insert(Known::Pending(Arc::clone(pending)));
             }
         }
-        if let Err(error) = self.shared.enter(plain.len() as u64) {
-            // Nobody may wait for a chunk that will never be sealed.
-            pending.set(State::Failed);
-            return Err(error);
-        }
+        let number = match self.shared.enter(plain.len() as u64) {
+            Ok(number) => number,
+            Err(error) => {
+                // Nobody may wait for a chunk that will never be sealed.
+                pending.set(State::Failed);
+                return Err(error);
+            }
+        };
         self.shared
             .plain_bytes
             .fetch_add(plain.len() as u64, Ordering::Relaxed);
         let job = Job {
+            number,
             plain,
             digest,
             pending: Arc::clone(pending),
@@ -230,15 +241,33 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::add`].
     pub fn add_index(&self, plain: &[u8]) -> Result<Digest, Error> {
-        self.shared.enter(plain.len() as u64)?;
-        let sealed = self.shared.index.seal(plain)?;
+        let number = self.shared.enter(plain.len() as u64)?;
+        let sealed = self.shared.index.seal(plain).inspect_err(|error| {
+            self.shared
+                .leave(number, plain.len() as u64, Some(error.to_string()));
+        })?;
         let name = Digest::of(&sealed);
         let object = self
             .shared
             .foundation
             .index(&self.shared.chain.record.id, &name);
-        Shared::upload(&self.shared, object, sealed, plain.len() as u64);
+        Shared::upload(&self.shared, object, sealed, number, plain.len() as u64);
         Ok(name)
+    }
+
+    /// How many objects were begun so far: what was added before now is among them.
+    pub fn begun(&self) -> u64 {
+        lock(&self.shared.flight).begun
+    }
+
+    /// Whether the first so many objects are in the stores, all of them, now.
+    pub fn has_landed(&self, begun: u64) -> bool {
+        let flight = lock(&self.shared.flight);
+        let lowest = flight.under_way.first().copied();
+        [lowest, flight.failed_at]
+            .into_iter()
+            .flatten()
+            .all(|number| number >= begun)
     }
 
     /// Waits until everything added is in the stores.
@@ -282,13 +311,16 @@ impl Drop for Pipeline {
 }
 
 impl Shared {
-    /// Waits for room, then counts the bytes as on their way.
-    fn enter(&self, bytes: u64) -> Result<(), Error> {
+    /// Waits for room, then counts the bytes as on their way. Gives the object's number.
+    fn enter(&self, bytes: u64) -> Result<u64, Error> {
         // One chunk larger than the whole budget may travel alone.
         let mut flight =
             self.wait(|flight| flight.bytes == 0 || flight.bytes + bytes <= IN_FLIGHT)?;
         flight.bytes += bytes;
-        Ok(())
+        let number = flight.begun;
+        flight.begun += 1;
+        flight.under_way.insert(number);
+        Ok(number)
     }
 
     fn wait(&self, until: impl Fn(&Flight) -> bool) -> Result<MutexGuard<'_, Flight>, Error> {
@@ -312,9 +344,13 @@ impl Shared {
         }
     }
 
-    fn leave(&self, bytes: u64, failure: Option<String>) {
+    fn leave(&self, number: u64, bytes: u64, failure: Option<String>) {
         let mut flight = lock(&self.flight);
         flight.bytes -= bytes;
+        flight.under_way.remove(&number);
+        if failure.is_some() {
+            flight.failed_at = Some(flight.failed_at.map_or(number, |at| at.min(number)));
+        }
         if flight.failed.is_none() {
             flight.failed = failure;
         }
@@ -322,7 +358,13 @@ impl Shared {
         self.landed.notify_all();
     }
 
-    fn upload(this: &Arc<Self>, object: ObjectName, sealed: Vec<u8>, plain_bytes: u64) {
+    fn upload(
+        this: &Arc<Self>,
+        object: ObjectName,
+        sealed: Vec<u8>,
+        number: u64,
+        plain_bytes: u64,
+    ) {
         let shared = Arc::clone(this);
         let sealed_bytes = sealed.len() as u64;
         this.bridge.spawn(async move {
@@ -340,7 +382,7 @@ impl Shared {
                 true => format!("the backup {}", error.message),
                 false => error.to_string(),
             });
-            shared.leave(plain_bytes, failure);
+            shared.leave(number, plain_bytes, failure);
         });
     }
 }
@@ -359,11 +401,11 @@ fn seal_all(shared: &Arc<Shared>, jobs: &Mutex<Receiver<Job>>) {
                 job.pending
                     .set(State::Sealed(ChunkRecord(name, job.digest, plain_length)));
                 let object = shared.foundation.data(&shared.chain.record.id, &name);
-                Shared::upload(shared, object, sealed, length as u64);
+                Shared::upload(shared, object, sealed, job.number, length as u64);
             }
             Err(error) => {
                 job.pending.set(State::Failed);
-                shared.leave(length as u64, Some(error.to_string()));
+                shared.leave(job.number, length as u64, Some(error.to_string()));
             }
         }
     }

@@ -1,11 +1,14 @@
 //! One run that adds a backup: chain chosen, key files stored, artifacts written, manifest
 //! committed. docs/format.md, *Order of writing*.
 
-use std::sync::Arc;
+mod partial;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+pub use self::partial::{Finished, Left};
 use super::base::artifacts::Artifacts;
 use super::base::{Base, Search};
 use super::bridge::Bridge;
@@ -15,7 +18,7 @@ use super::format::{Build, ComponentRecord, FORMAT, KEYS_LIMIT, Manifest, Outcom
 use super::id::{BackupId, ComponentName};
 use super::pipeline::{Added, Pipeline};
 use super::recovery::store_recovery_files;
-use super::sign::Signers;
+use super::sign::{Signers, WorkerIdentity};
 use super::writer::{ArtifactName, ArtifactWriter};
 use super::{Error, Settings};
 use crate::artifact::Digest;
@@ -39,6 +42,9 @@ pub struct Run {
     base: Option<BackupId>,
     full_because: Option<String>,
     artifacts: Option<Artifacts>,
+    finished: Finished,
+    /// The stores that had everything when the commit began.
+    whole_at_commit: Mutex<Option<Vec<String>>>,
     started: SystemTime,
 }
 
@@ -135,6 +141,8 @@ impl Run {
             base,
             full_because,
             artifacts,
+            finished: Finished::default(),
+            whole_at_commit: Mutex::default(),
             started,
         })
     }
@@ -148,7 +156,8 @@ impl Run {
             Some(artifacts) => artifacts.of(&name)?,
             None => None,
         };
-        Ok(ArtifactWriter::new(Arc::clone(&self.pipeline), name, base))
+        let (pipeline, finished) = (Arc::clone(&self.pipeline), self.finished.clone());
+        Ok(ArtifactWriter::new(pipeline, name, base, finished))
     }
 
     /// Waits until all that was written is in the stores: from here on an instance may
@@ -181,35 +190,21 @@ impl Run {
         summary: Summary,
         clock: &dyn Clock,
     ) -> Result<(Signed, Committed), Error> {
-        let added = self.flush()?;
+        self.flush()?;
         let now = clock.now();
+        self.check_time(now)?;
+        let whole = self.copies.whole();
+        *self
+            .whole_at_commit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(whole.clone());
         let id = BackupId::new(now, self.newest(now)?.as_ref(), random()?);
-        let chain = self.chain();
-        let manifest = Manifest {
-            format: FORMAT,
-            id: id.clone(),
-            foundation: self.settings.foundation.clone(),
-            outcome: Outcome::Complete,
-            started: clock::rfc3339(self.started),
-            finished: clock::rfc3339(now),
-            release: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
-            build: summary.build,
-            base: self.base.clone(),
-            full_because: self.full_because.clone(),
-            chain: chain.record.clone(),
-            recovery_age: chain.recovery_age.clone(),
-            components: summary.components,
-            drained_bytes: summary.drained_bytes,
-            new_bytes: added.plain_bytes,
-            stored_bytes: added.sealed_bytes,
-            new_objects: added.objects,
-            stores: self.copies.whole(),
-        };
-        let mut signed = Signed::new(manifest);
-        if let Some(worker) = &self.settings.worker {
-            let signature = worker.sign(&signed.line).map_err(Error::Key)?;
-            signed = signed.with_signature(signature);
-        }
+        let mut manifest = self.manifest(id.clone(), now, Outcome::Complete);
+        manifest.build = summary.build;
+        manifest.components = summary.components;
+        manifest.drained_bytes = summary.drained_bytes;
+        manifest.stores = whole;
+        let signed = Self::signed(manifest, self.settings.worker.as_ref())?;
         let object = self.settings.foundation.manifest(&id);
         let committed = self
             .bridge
@@ -218,6 +213,55 @@ impl Run {
         match committed {
             Ok(committed) => Ok((signed, committed)),
             Err(failed) => Err(Error::Store(failed.error)),
+        }
+    }
+
+    /// What a long run took over may have been dropped when it began, and swept since.
+    fn check_time(&self, now: SystemTime) -> Result<(), Error> {
+        let took = now.duration_since(self.started).unwrap_or_default();
+        if took <= self.settings.grace / 2 {
+            return Ok(());
+        }
+        Err(Error::Other(format!(
+            "the run took {}, longer than half the grace ({}): a prune may have taken what it builds upon, so it is not committed; set grace to more than twice what a backup takes, and take it again",
+            clock::spoken(took),
+            clock::spoken(self.settings.grace / 2)
+        )))
+    }
+
+    /// A manifest of this run that names nothing yet.
+    fn manifest(&self, id: BackupId, now: SystemTime, outcome: Outcome) -> Manifest {
+        let (added, chain) = (self.added(), self.chain());
+        Manifest {
+            format: FORMAT,
+            id,
+            foundation: self.settings.foundation.clone(),
+            outcome,
+            started: clock::rfc3339(self.started),
+            finished: clock::rfc3339(now),
+            release: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
+            build: None,
+            base: self.base.clone(),
+            full_because: self.full_because.clone(),
+            chain: chain.record.clone(),
+            recovery_age: chain.recovery_age.clone(),
+            components: Vec::new(),
+            drained_bytes: 0,
+            new_bytes: added.plain_bytes,
+            stored_bytes: added.sealed_bytes,
+            new_objects: added.objects,
+            stores: Vec::new(),
+        }
+    }
+
+    fn signed(manifest: Manifest, worker: Option<&WorkerIdentity>) -> Result<Signed, Error> {
+        let signed = Signed::new(manifest);
+        match worker {
+            None => Ok(signed),
+            Some(worker) => {
+                let signature = worker.sign(&signed.line).map_err(Error::Key)?;
+                Ok(signed.with_signature(signature))
+            }
         }
     }
 

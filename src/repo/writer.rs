@@ -17,6 +17,7 @@ use super::index::{
     AVERAGE_ENTRIES, FileChunk, FileEntry, FilePages, OtherPages, PendingPart, root_lines,
 };
 use super::pipeline::{Pending, Pipeline};
+use super::run::Finished;
 use crate::artifact::{Digest, EntrySink, Form};
 
 /// What an artifact is called.
@@ -39,6 +40,7 @@ pub struct ArtifactWriter {
     pipeline: Arc<Pipeline>,
     name: ArtifactName,
     base: Option<Base>,
+    finished: Finished,
     pack: Pack,
     cutter: Cutter,
     /// The last file, until it is certain that it is not sent again.
@@ -74,13 +76,19 @@ struct Pack {
 }
 
 impl ArtifactWriter {
-    /// Begins an artifact; `base` is the same artifact of the base.
-    pub fn new(pipeline: Arc<Pipeline>, name: ArtifactName, base: Option<BasePages>) -> Self {
+    /// Begins an artifact; `base` is the same artifact of the base. Its end is noted in `finished`.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        name: ArtifactName,
+        base: Option<BasePages>,
+        finished: Finished,
+    ) -> Self {
         let cutter = Cutter::new(pipeline.chain().seed);
         Self {
             pipeline,
             name,
             base: base.map(Base::from),
+            finished,
             pack: Pack::default(),
             cutter,
             last: None,
@@ -115,7 +123,7 @@ impl ArtifactWriter {
         pages.extend(self.others.finish(&self.pipeline)?);
         let head = RootHead {
             format: FORMAT,
-            component: self.name.component,
+            component: self.name.component.clone(),
             artifact: self.name.name.clone(),
             form: self.name.form,
             files: self.file_count,
@@ -131,6 +139,8 @@ impl ArtifactWriter {
             files: self.file_count,
             bytes: self.bytes,
         };
+        self.finished
+            .note(self.name.component, record.clone(), self.pipeline.begun());
         Ok((record, self.new_bytes))
     }
 

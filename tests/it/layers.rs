@@ -59,7 +59,7 @@ const CRATES: [(&str, &[&str]); 35] = [
     ("zstd", &["repo/seal"]),
     ("fastcdc", &["repo/chunker"]),
     ("tar", &["artifact/tar", "operation/tree", "bosh/tarball"]),
-    ("flate2", &["bosh/tarball", "opsman/zip"]),
+    ("flate2", &["bbr/drain/take", "bosh/tarball", "opsman/zip"]),
     ("sha2", &["artifact", "repo", "ssh/keys"]),
     // Login keys and signatures are two uses of one format of keys.
     ("ssh_key", &["ssh/keys", "repo/sign", "config/keys"]),
@@ -80,11 +80,7 @@ const RENAMED: [(&str, &str); 1] = [("md-5", "md5")];
 const LONGEST: usize = 450;
 
 /// Longer files: path, lines at most, reason.
-const LONG: [(&str, usize, &str); 1] = [(
-    "operation/live.rs",
-    510,
-    "one component from reaching to closing, in the order in which it happens",
-)];
+const LONG: [(&str, usize, &str); 0] = [];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
 const BREACHES: [(&str, &str, &str); 9] = [

@@ -1,6 +1,7 @@
 //! The repository alone: what is written comes back, byte for byte, and continues.
 
 mod continued;
+mod left;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use lifeboat::artifact::tar::{EntryKind, TarReader};
 use lifeboat::artifact::{EntrySink, Form};
-use lifeboat::clock::SystemClock;
+use lifeboat::clock::{Clock, SystemClock};
 use lifeboat::monitor::Silent;
 use lifeboat::repo::bridge::Bridge;
 use lifeboat::repo::catalogue::{Catalogue, Origin};
@@ -64,12 +65,21 @@ impl World {
     }
 
     fn begin(&self, worker: Option<&WorkerIdentity>) -> Run {
+        self.begin_at(worker, &SystemClock, Shutdown::new())
+    }
+
+    fn begin_at(
+        &self,
+        worker: Option<&WorkerIdentity>,
+        clock: &dyn Clock,
+        shutdown: Shutdown,
+    ) -> Run {
         Run::begin(
             self.settings(worker),
             self.copies(),
-            self.bridge(),
+            Bridge::new(self.runtime.handle().clone(), shutdown),
             &[component()],
-            &SystemClock,
+            clock,
             &Silent,
         )
         .unwrap()

@@ -25,6 +25,14 @@ pub struct Root {
 }
 
 impl Listed {
+    /// Bytes of [`Listed::head`].
+    pub fn head_length(&self) -> usize {
+        match self.path.len() {
+            ..=NAME => SIZE,
+            long => 2 * SIZE + (long + 1).next_multiple_of(SIZE),
+        }
+    }
+
     /// The header blocks that GNU tar writes for this file.
     pub fn head(&self, root: &Root) -> Vec<u8> {
         let mut head = Vec::with_capacity(SIZE);
@@ -244,6 +252,7 @@ mod tests {
         let rendered = listed.head(&root());
         assert_eq!(shown(&rendered), shown(&real), "{listed:?}");
         assert_eq!(Listed::of_head(&real).as_ref(), Some(listed));
+        assert_eq!(listed.head_length(), real.len());
     }
 
     /// Blocks that a person can compare.

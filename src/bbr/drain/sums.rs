@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
-use super::{Broken, missing};
+use super::Broken;
 use crate::artifact::{Digest, name};
 
 /// The longest record: a digest, two blanks, a path.
@@ -56,6 +56,14 @@ impl<R: Read> Sums<R> {
             .ok_or_else(bad)?;
         Ok(Some((digest, path.to_vec())))
     }
+}
+
+/// What was listed and did not come.
+pub(super) fn missing(path: &[u8]) -> Broken {
+    Broken::Said(format!(
+        "{} was listed but did not arrive: it was removed or replaced while the artifact was drained",
+        name::shown(path)
+    ))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::super::testing::{Fault, Kept, World};
+use super::super::testing::{Alone, Fault, Kept, World};
 use super::super::{Drained, Errors, Run};
 use super::never;
 use crate::artifact::{Digest, EntrySink};
@@ -27,7 +27,13 @@ fn drain(world: &World, run: &Run) -> (Kept, Meter, Result<Drained, Errors>) {
     let mut kept = Kept::default();
     let meter = Meter::new("j", None);
     let artifact = &run.artifacts()[0];
-    let result = run.drain(artifact, &mut kept, &meter, &world.monitor, &never());
+    let result = run.drain(
+        artifact,
+        &mut Alone(&mut kept),
+        &meter,
+        &world.monitor,
+        &never(),
+    );
     (kept, meter, result)
 }
 
@@ -42,7 +48,14 @@ fn finish(world: &World, run: &Run) {
 fn an_empty_artifact_is_one_directory() {
     let (world, run) = drained_world(|_| {});
     let (kept, meter, result) = drain(&world, &run);
-    assert_eq!(result.unwrap(), Drained::default());
+    let drained = result.unwrap();
+    assert!((10_240..11_000).contains(&drained.wire_bytes));
+    let wire_bytes = drained.wire_bytes;
+    let nothing = Drained {
+        wire_bytes,
+        ..Drained::default()
+    };
+    assert_eq!(drained, nothing);
     assert_eq!(kept.names, [b"./".to_vec()]);
     assert!(kept.zeros.unwrap() >= 1024);
     assert_eq!(meter.total(), Some(0));
@@ -150,12 +163,12 @@ fn many_files_in_many_ranges_keep_their_order() {
 fn a_file_that_changed_between_sum_and_tar_is_taken_again() {
     let (world, run) = drained_world(|dir| {
         fs::write(dir.join("a"), "a").unwrap();
-        fs::write(dir.join("b"), "b1").unwrap();
+        fs::write(dir.join("b\\1"), "b1").unwrap();
         fs::write(dir.join("c"), "c").unwrap();
     });
     // The sums are there before tar starts.
     let (file, sums) = (
-        world.store("g/u0", "bbr-backup/j/b"),
+        world.store("g/u0", "bbr-backup/j/b\\1"),
         world.store("g/u0", "bbr-backup.lifeboat/drain/j"),
     );
     world.remote("g/u0").before("tar the artifact", move || {
@@ -177,13 +190,13 @@ fn a_file_that_changed_between_sum_and_tar_is_taken_again() {
     let (kept, _, result) = drain(&world, &run);
     let drained = result.unwrap();
     assert_eq!((drained.files, drained.again, kept.again), (3, 1, 1));
-    assert_eq!(kept.files[&b"./b"[..]], b"longer than before");
+    assert_eq!(kept.files[&b"./b\\1"[..]], b"longer than before");
     assert_eq!(kept.names.len(), 4);
     assert!(
         world
             .monitor
             .text()
-            .contains("./b changed while it was read")
+            .contains("./b\\\\1 changed while it was read")
     );
 }
 
@@ -278,7 +291,13 @@ fn a_signal_ends_a_drain() {
     let mut kept = Kept::default();
     let meter = Meter::new("j", None);
     let error = run
-        .drain(&run.artifacts()[0], &mut kept, &meter, &Silent, &signal)
+        .drain(
+            &run.artifacts()[0],
+            &mut Alone(&mut kept),
+            &meter,
+            &Silent,
+            &signal,
+        )
         .unwrap_err();
     assert!(error.is_stopped(), "{error}");
     run.finish(&never()).unwrap();
@@ -321,7 +340,7 @@ fn a_file_that_grows_under_tar_is_a_warning_and_comes_whole() {
     let drained = run
         .drain(
             &run.artifacts()[0],
-            &mut slow,
+            &mut Alone(&mut slow),
             &meter,
             &world.monitor,
             &never(),
@@ -362,7 +381,7 @@ fn what_the_sink_says_is_passed_on() {
     let error = run
         .drain(
             &run.artifacts()[0],
-            &mut Full,
+            &mut Alone(&mut Full),
             &meter,
             &world.monitor,
             &never(),
