@@ -6,7 +6,7 @@
 mod conformance;
 mod locks;
 mod mounts;
-pub(crate) pub(crate) mod server;
+pub(crate) mod server;
 mod trouble;
 mod versions;
 
