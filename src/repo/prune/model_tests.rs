@@ -33,6 +33,7 @@ use crate::repo::writer::ArtifactName;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::copies::Copies;
+use crate::store::faulty::Faulty;
 use crate::store::memory::Memory;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -153,10 +154,13 @@ impl Model {
             worker: Some(self.worker.clone()),
             signers: Signers::default().and(Some(&self.worker)),
             new_chain_every: 20 * DAY,
-            grace: GRACE,
+            grace: match self.wrong {
+                Wrong::NoHaste => 1000 * DAY,
+                _ => GRACE,
+            },
         };
         let (clock, turnstile) = (Arc::clone(&self.clock), Arc::clone(&self.turnstile));
-        let (committed, wrong) = (Arc::clone(&self.committed), self.wrong);
+        let committed = Arc::clone(&self.committed);
         self.log.push(format!("{actor} begins a backup"));
         self.start(actor, move |bridge| {
             let asked = [component()];
@@ -190,10 +194,6 @@ impl Model {
                 return;
             }
             turnstile.hurry(actor);
-            let took = clock.now().duration_since(begun).unwrap();
-            if took > GRACE / 2 && wrong != Wrong::NoHaste {
-                return;
-            }
             let time = crate::clock::rfc3339(begun);
             let summary = Summary {
                 components: vec![ComponentRecord {
@@ -497,4 +497,76 @@ fn what_is_done_wrong_is_noticed() {
             "{noticed}"
         );
     }
+}
+
+/// Two backups, and a prune over the same stores that nobody else uses at the moment.
+fn two_backups(lock: bool) -> (Model, Prune) {
+    let mut model = Model::new(Wrong::Nothing);
+    let mut random = Random(7);
+    for version in 0..2 {
+        model.pace = u64::MAX;
+        model.start_backup([version; ARTIFACTS]);
+        model.finish(&mut random).unwrap();
+        model.clock.advance(DAY);
+    }
+    let stores = model.memories.iter().map(|memory| {
+        let faulty = Faulty::new(memory.clone());
+        faulty.locks_deletes(lock);
+        Arc::new(faulty) as Arc<dyn Store>
+    });
+    let copies = Copies::new(stores.collect(), 1, Arc::new(Silent)).unwrap();
+    let prune = Prune {
+        copies: Arc::new(copies),
+        bridge: Bridge::new(model.runtime.handle().clone(), Shutdown::never()),
+        foundation: foundation(),
+        signers: Signers::default(),
+        worker: Some(model.worker.clone()),
+        recovery: None,
+        grace: GRACE,
+        clock: model.clock.clone(),
+        at_once: 4,
+    };
+    (model, prune)
+}
+
+#[test]
+fn a_hold_that_comes_between_plan_and_drop_counts() {
+    let (mut model, prune) = two_backups(false);
+    let survey = prune.survey().unwrap();
+    let policy = Policy {
+        last: 1,
+        ..Policy::default()
+    };
+    let plan = prune.plan(&survey, &policy);
+    let goes = plan.drops().next().unwrap().id.clone();
+    let hold = super::Hold::new(&goes, "2026-11-22T01:02:03Z".to_owned(), "audit", None);
+    prune.holds().put(&hold).unwrap();
+    let mut said = Vec::new();
+    let done = prune.run(&survey, &plan, &mut |line| said.push(line.to_owned()));
+    let done = done.unwrap();
+    assert_eq!((done.dropped.len(), &done.held), (0, &vec![goes.clone()]));
+    assert!(said[0].contains("audit"), "{said:?}");
+    let manifest = foundation().manifest(&goes).to_string();
+    assert!(model.memories.iter().all(|m| m.names().contains(&manifest)));
+    model.check().unwrap();
+}
+
+#[test]
+fn what_is_locked_is_counted_and_goes_another_day() {
+    let (model, prune) = two_backups(true);
+    let survey = prune.survey().unwrap();
+    let policy = Policy {
+        last: 1,
+        ..Policy::default()
+    };
+    let plan = prune.plan(&survey, &policy);
+    let done = prune.run(&survey, &plan, &mut |_| {}).unwrap();
+    assert_eq!((done.dropped.len(), done.locked), (0, 2));
+    let before: Vec<_> = model.memories.iter().map(|m| m.names().len()).collect();
+    model.clock.advance(GRACE + DAY);
+    let survey = prune.survey().unwrap();
+    let plan = prune.plan(&survey, &policy);
+    prune.run(&survey, &plan, &mut |_| {}).unwrap();
+    let after: Vec<_> = model.memories.iter().map(|m| m.names().len()).collect();
+    assert_eq!(after, before, "nothing could be deleted");
 }
