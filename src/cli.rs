@@ -14,9 +14,11 @@ mod pre_backup_check;
 mod prune;
 mod recipients;
 mod release;
+mod repair;
 mod replicate;
 mod restore;
 mod show;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -214,6 +216,12 @@ fn dispatch(
         }
         Command::Recipients { asked } => recipients::run(context, settings, &asked, stdout),
         Command::Replicate { json } => replicate::run(context, settings, json, stdout),
+        Command::Verify { level, part, json } => {
+            verify::run(context, settings, level, part.as_deref(), json, stdout)
+        }
+        Command::Repair { read, part, json } => {
+            repair::run(context, settings, read, part.as_deref(), json, stdout)
+        }
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
         Command::Prune { dry_run, json } => prune::run(context, settings, dry_run, json, stdout),

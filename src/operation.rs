@@ -21,6 +21,7 @@ mod preflight;
 pub mod prune;
 pub mod recipients;
 mod record;
+mod repair;
 mod replicate;
 mod restore;
 mod service_instances;
@@ -28,6 +29,7 @@ pub mod settings;
 mod steps;
 mod stores;
 mod tree;
+mod verify;
 
 use std::sync::Arc;
 
@@ -38,9 +40,11 @@ pub use directory::from_directories;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use preflight::pre_backup_check;
+pub use repair::repair;
 pub use replicate::replicate;
 pub use restore::restore;
 pub use steps::{before_data, step};
+pub use verify::{Level, verify};
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

@@ -26,11 +26,14 @@ pub mod prune;
 pub mod reader;
 pub mod recipients;
 pub mod recovery;
+pub mod repair;
 pub mod replicate;
 pub mod retention;
 pub mod run;
+pub mod scrub;
 pub mod seal;
 pub mod sign;
+mod survey;
 mod transfer;
 pub mod writer;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value};
 
-use super::{recipients, restore};
+use super::{recipients, restore, verify};
 use crate::config::Door;
 
 macro_rules! help {
@@ -138,6 +138,34 @@ pub(super) enum Command {
         #[command(subcommand)]
         asked: recipients::Asked,
     },
+    /// Looks for what is missing or damaged in any store. Changes nothing, needs no identity.
+    #[command(after_help = help!("  lifeboat --config prod.yml verify --level scrub\n  lifeboat --config prod.yml verify --level scrub --part \"$(date +%u)/7\""))]
+    Verify {
+        /// How closely to look.
+        #[arg(long, value_enum, default_value = "scrub")]
+        level: verify::Level,
+        /// Reads one part of all sealed objects, such as 3/7: the same objects each time.
+        #[arg(long, value_name = "N/M")]
+        part: Option<String>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Restores what is missing or damaged in a store, from another or from an earlier version.
+    ///
+    /// Needs no identity. Without --read it finds what is missing or has another size elsewhere.
+    #[command(after_help = help!("  lifeboat --config prod.yml repair --read"))]
+    Repair {
+        /// Reads every object, and so finds damage too.
+        #[arg(long)]
+        read: bool,
+        /// Reads one part of all sealed objects, such as 3/7.
+        #[arg(long, value_name = "N/M", requires = "read")]
+        part: Option<String>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Brings every store to the full set: a new one, or one that was away.
     ///
     /// Copies sealed objects from store to store; needs no identity. What is there is only listed.
@@ -233,6 +261,8 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         Command::List { .. }
         | Command::Recipients { .. }
         | Command::Replicate { .. }
+        | Command::Repair { .. }
+        | Command::Verify { .. }
         | Command::Show { .. }
         | Command::Hold { .. }
         | Command::Release { .. } => Some(Door::Read),
@@ -297,6 +327,8 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
         | Command::Release { .. }
         | Command::Recipients { .. }
         | Command::Replicate { .. }
+        | Command::Repair { .. }
+        | Command::Verify { .. }
         | Command::Show { .. }
         | Command::Version => {}
     }

@@ -21,9 +21,10 @@ use crate::bosh;
 use crate::foundation::{Aim, Foundation};
 use crate::repo;
 use crate::repo::catalogue::Believed;
-use crate::repo::format::{Build, Manifest};
+use crate::repo::format::{ArtifactRecord, Build, Manifest};
 use crate::repo::id::{BackupId, ComponentName};
 use crate::repo::run::{Run, Summary};
+use crate::repo::writer::ArtifactWriter;
 use crate::report;
 use crate::report::failure::Failure;
 use crate::report::units;
@@ -283,6 +284,19 @@ pub(super) fn begin(
     // From here on a store that comes back is worth waiting for.
     stores.patience.stream();
     Ok(run)
+}
+
+/// Ends an artifact; says aloud when the base's could not be read, so that it was stored again.
+pub(super) fn finish(context: &Context, writer: ArtifactWriter) -> Result<(ArtifactRecord, u64)> {
+    let problem = writer.base_problem().map(str::to_owned);
+    let (record, changed_bytes) = writer.finish()?;
+    if let Some(problem) = problem {
+        context.monitor.warn(&format!(
+            "{}: the base cannot be read, so what it holds was stored again: {problem}",
+            record.name
+        ));
+    }
+    Ok((record, changed_bytes))
 }
 
 /// After a failure, when all that was locked is unlocked: leaves what the run finished to the next.

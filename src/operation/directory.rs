@@ -124,7 +124,7 @@ impl Reading<'_> {
             let mut writer = self.run.artifact(self.named(TREE, Form::Tree))?;
             let (monitor, shutdown) = (&*self.context.monitor, &self.context.shutdown);
             read_tree(directory, &mut writer, self.meter, monitor, shutdown)?;
-            return Ok(vec![writer.finish()?.0]);
+            return Ok(vec![backup::finish(self.context, writer)?.0]);
         }
         names.sort();
         names
@@ -154,7 +154,7 @@ impl Reading<'_> {
         let size = file.metadata()?.len();
         writer.file(&[], size, &mut self.counted(file))?;
         writer.end(0)?;
-        Ok(writer.finish()?.0)
+        Ok(backup::finish(self.context, writer)?.0)
     }
 
     fn tar(&self, path: &Path, name: &str) -> Result<ArtifactRecord> {
@@ -179,7 +179,7 @@ impl Reading<'_> {
                 Ok(entry) => writer.other(&entry.head)?,
                 Err(zeros) => {
                     writer.end(zeros)?;
-                    return Ok(writer.finish()?.0);
+                    return Ok(backup::finish(self.context, writer)?.0);
                 }
             }
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::guards::Guards;
 use super::record::{self, Record};
 use super::settings::Settings;
-use super::{Context, coverage, live};
+use super::{Context, backup, coverage, live};
 use crate::artifact::{EntrySink, Form};
 use crate::clock;
 use crate::http::Wait;
@@ -137,7 +137,7 @@ fn attempt_export(
     stored.map_err(of_stream).context("the export")?;
     let checked = checker.finish().context("the export is not a whole zip")?;
     writer.end(0)?;
-    let (record, changed_bytes) = writer.finish()?;
+    let (record, changed_bytes) = backup::finish(context, writer)?;
     let run = ArtifactRun {
         changed_bytes,
         took: begin.elapsed(),

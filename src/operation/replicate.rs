@@ -22,6 +22,7 @@ pub fn replicate(context: &Context, settings: &Settings) -> Result<report::copie
         Arc::clone(&stores.copies),
         stores.bridge.clone(),
         stores.foundation.clone(),
+        settings.repository.new_chain_every,
         stores.catalogue(),
         &*context.monitor,
     );

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Error;
 use super::bridge::Bridge;
+use super::format::ChainRecord;
 use super::id::{BackupId, ChainId, Foundation};
 use super::objects::{Area, Each, Named, Objects, Shard};
 use crate::artifact::Digest;
@@ -69,17 +70,30 @@ pub(super) struct Holdings {
     pub(super) bridge: Bridge,
     pub(super) foundation: Foundation,
     objects: Objects,
+    /// How long after its start a chain ends.
+    new_chain_every: Duration,
 }
 
 impl Holdings {
-    pub(super) fn new(copies: Arc<Copies>, bridge: Bridge, foundation: Foundation) -> Self {
+    pub(super) fn new(
+        copies: Arc<Copies>,
+        bridge: Bridge,
+        foundation: Foundation,
+        new_chain_every: Duration,
+    ) -> Self {
         let objects = Objects::new(Arc::clone(&copies), bridge.clone(), foundation.clone());
         Self {
             copies,
             bridge,
             foundation,
             objects,
+            new_chain_every,
         }
+    }
+
+    /// The end of a manifest's chain.
+    pub(super) fn end(&self, chain: &ChainRecord) -> SystemTime {
+        chain.end(self.new_chain_every)
     }
 
     /// How many stores there are.

@@ -10,6 +10,7 @@ mod manifests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Error;
 use super::bridge::Bridge;
@@ -73,10 +74,11 @@ impl<'a> Replication<'a> {
         copies: Arc<Copies>,
         bridge: Bridge,
         foundation: Foundation,
+        new_chain_every: Duration,
         catalogue: Catalogue,
         monitor: &'a dyn Monitor,
     ) -> Self {
-        let holdings = Holdings::new(copies, bridge, foundation);
+        let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
         let brought = |store: &str| Brought {
             store: store.to_owned(),
             ..Brought::default()
@@ -155,15 +157,23 @@ impl<'a> Replication<'a> {
                             object,
                             expect: Expect::Digest(row.name),
                             limit: row.size(),
+                            size: row.size(),
                             from: row.places().collect(),
                             to,
+                            chain_end: None,
                             earlier: false,
                         });
                     }
                 }
-                if !transfers.is_empty() && known.newest(chain)?.is_none() {
-                    self.lacks.remove(chain);
-                    return Ok(());
+                if !transfers.is_empty() {
+                    let Some(manifest) = known.newest(chain)? else {
+                        self.lacks.remove(chain);
+                        return Ok(());
+                    };
+                    let end = self.holdings.end(&manifest.chain);
+                    for transfer in &mut transfers {
+                        transfer.chain_end = Some(end);
+                    }
                 }
                 self.carry(chain, transfers, &meter)?;
             }
@@ -269,6 +279,7 @@ impl<'a> Replication<'a> {
         let Some(manifest) = known.newest(chain)? else {
             return Ok(false);
         };
+        let end = self.holdings.end(&manifest.chain);
         let expected = match file {
             "recovery.age" => Some(manifest.chain.recovery),
             "worker.age" => manifest.chain.worker,
@@ -291,10 +302,12 @@ impl<'a> Replication<'a> {
             object,
             expect: Expect::Digest(expected),
             limit: KEYS_LIMIT,
+            size: KEYS_LIMIT,
             from: (0..copies.len())
                 .filter(|place| copies[*place].is_some())
                 .collect(),
             to: whole.filter(|place| !present[*place]).collect(),
+            chain_end: Some(end),
             earlier: false,
         };
         let meter = Meter::new("key files", None);

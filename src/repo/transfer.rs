@@ -2,11 +2,14 @@
 //! version that a store kept. Bytes are checked before they are written anywhere.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::bridge::{Load, digest};
+use super::catalogue::Catalogue;
 use super::holdings::Holdings;
+use super::id::BackupId;
 use crate::artifact::Digest;
 use crate::shutdown::Stopped;
 use crate::store::{Error, Kind, ObjectName, Store, WriteMode};
@@ -26,18 +29,29 @@ pub(super) const LOAD: Load = Load {
 pub(super) enum Expect {
     /// Bytes of this digest.
     Digest(Digest),
+    /// A manifest that the catalogue believes.
+    Manifest(Arc<Catalogue>, BackupId),
     /// These.
     Bytes(Bytes),
+    /// Nobody can say what they must be.
+    Unknown,
     /// Nothing is known of them.
     Anything,
 }
 
 impl Expect {
     /// What is wrong with the bytes.
-    pub(super) async fn check(&self, bytes: &Bytes) -> Result<(), String> {
+    pub(super) async fn check(&self, object: &ObjectName, bytes: &Bytes) -> Result<(), String> {
         match self {
             Self::Digest(wanted) if digest(bytes.clone()).await == *wanted => Ok(()),
             Self::Digest(_) => Err("was damaged or replaced: it has another digest".to_owned()),
+            Self::Manifest(catalogue, id) => match catalogue.judge(id, object, bytes) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Unknown => {
+                Err("differs between the stores, and no manifest says which is right".to_owned())
+            }
             Self::Bytes(wanted) if wanted == bytes => Ok(()),
             Self::Bytes(_) => Err("was changed: it has other bytes".to_owned()),
             Self::Anything => Ok(()),
@@ -52,10 +66,14 @@ pub(super) struct Transfer {
     pub(super) expect: Expect,
     /// No more bytes than these are read.
     pub(super) limit: u64,
+    /// About how many it has: so many are in memory at once.
+    pub(super) size: u64,
     /// Places to read it from, in order.
     pub(super) from: Vec<usize>,
     /// Places to write it to.
     pub(super) to: Vec<usize>,
+    /// The end of its chain, from which stores that lock count their days.
+    pub(super) chain_end: Option<SystemTime>,
     /// Whether earlier versions serve as well, in any store.
     pub(super) earlier: bool,
 }
@@ -128,7 +146,7 @@ impl Holdings {
         self.bridge.side_by_side(
             transfers,
             LOAD,
-            |transfer| transfer.limit,
+            |transfer| transfer.size,
             |mut transfer| {
                 let asked = self.asked();
                 transfer.from.retain(|place| asked[*place]);
@@ -166,13 +184,33 @@ async fn carry(stores: Vec<Arc<dyn Store>>, asked: Vec<bool>, transfer: Transfer
     moved.bytes = bytes.len() as u64;
     moved.source = Some(source);
     for place in transfer.to {
-        let put = stores[place].put(&transfer.object, bytes.clone(), WriteMode::Overwrite);
+        let put = put(
+            &*stores[place],
+            &transfer.object,
+            bytes.clone(),
+            WriteMode::Overwrite,
+            transfer.chain_end,
+        );
         match put.await {
             Ok(()) => moved.written.push(place),
             Err(error) => moved.unwritten.push((place, error)),
         }
     }
     moved
+}
+
+/// Puts an object; one of a chain is locked where a store is told to lock.
+pub(super) async fn put(
+    store: &dyn Store,
+    object: &ObjectName,
+    bytes: Bytes,
+    mode: WriteMode,
+    chain_end: Option<SystemTime>,
+) -> Result<(), Error> {
+    match chain_end.zip(store.locks_for()) {
+        Some((end, days)) => store.put_locked(object, bytes, mode, end + days).await,
+        None => store.put(object, bytes, mode).await,
+    }
 }
 
 async fn find(
@@ -188,7 +226,7 @@ async fn find(
     for place in &transfer.from {
         let store = &stores[*place];
         match store.get(object, transfer.limit).await {
-            Ok(bytes) => match transfer.expect.check(&bytes).await {
+            Ok(bytes) => match transfer.expect.check(object, &bytes).await {
                 Ok(()) => return Some((bytes, Source::Store(store.name().to_owned()))),
                 Err(wrong) => {
                     let error = Error::new(Kind::Other, store.name(), object.as_str(), wrong);
@@ -214,7 +252,7 @@ async fn find(
         };
         for version in versions.iter().filter(|version| !version.is_current) {
             if let Ok(bytes) = store.get_version(object, version, transfer.limit).await
-                && transfer.expect.check(&bytes).await.is_ok()
+                && transfer.expect.check(object, &bytes).await.is_ok()
             {
                 return Some((bytes, Source::EarlierVersion(store.name().to_owned())));
             }

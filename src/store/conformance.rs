@@ -224,7 +224,7 @@ async fn delete_can_be_repeated(store: &dyn Store, scope: &str) {
 }
 
 /// A store keeps no versions, or tells them whole.
-pub(crate) async fn versions_are_of_one_object(store: &dyn Store, scope: &str) {
+async fn versions_are_of_one_object(store: &dyn Store, scope: &str) {
     let object = name(&format!("{scope}/x"));
     for text in ["one", "three"] {
         write(store, object.as_str(), text).await;

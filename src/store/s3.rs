@@ -1,10 +1,11 @@
 //! A store in an S3 bucket, Amazon's or a compatible one. The only user of the AWS SDK.
 //!
-//! Objects are small (a sealed chunk is under 17 MiB), so each is one PUT, with a
-//! Content-MD5, which every server checks and Object Lock demands. Nothing is tried again
+//! Objects are small (a sealed chunk is under 17 MiB), so each is one PUT, which the server checks
+//! against its signed SHA-256 or a Content-MD5 ([`digest`]). Nothing is tried again
 //! here; that is [`super::retry`]'s.
 
 mod client;
+mod digest;
 mod errors;
 mod folders;
 mod lock;
@@ -141,7 +142,8 @@ pub struct S3Proxy {
 /// What the server is given to check an object with, besides the signed SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum S3Checksum {
-    /// The Content-MD5 header: known to every server.
+    /// The Content-MD5 header: known to every server. Left out where the signed SHA-256 is the
+    /// object's name, until the server asks for it.
     ContentMd5,
     /// An `x-amz-checksum-…` of this name: CRC32, CRC32C, CRC64NVME, SHA1 or SHA256.
     Algorithm(String),
@@ -181,6 +183,10 @@ pub struct S3 {
     timeouts: S3Timeouts,
     patience: Patience,
     checksum: S3Checksum,
+    /// Requests are signed, and with them the SHA-256 of their bodies.
+    signed: bool,
+    /// The server has said that it wants a Content-MD5.
+    wants_md5: AtomicBool,
     encryption: Option<ServerSideEncryption>,
     kms_key: Option<String>,
     storage_class: Option<StorageClass>,
@@ -212,6 +218,8 @@ impl S3 {
             timeouts: settings.timeouts,
             patience: settings.patience,
             checksum: settings.checksum,
+            signed: settings.credentials != S3Credentials::Anonymous,
+            wants_md5: AtomicBool::new(false),
             encryption: settings.server_side_encryption.as_deref().map(Into::into),
             kms_key: settings.sse_kms_key_id,
             storage_class: settings.storage_class.as_deref().map(Into::into),

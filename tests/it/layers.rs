@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 8] = [
 
 /// Outside crates and where they may appear: `a/b` is `src/a/b.rs` and all below `src/a/b/`, `` is
 /// everywhere. Every dependency has a line.
-const CRATES: [(&str, &[&str]); 35] = [
+const CRATES: [(&str, &[&str]); 36] = [
     // Plain tools of the language.
     (
         "anyhow",
@@ -42,6 +42,7 @@ const CRATES: [(&str, &[&str]); 35] = [
     ("reqwest", &["http"]),
     ("aws_sdk_s3", &["store/s3"]),
     ("aws_config", &["store/s3"]),
+    ("aws_runtime", &["store/s3"]),
     ("aws_smithy_http_client", &["store/s3"]),
     ("rustls", &["store/s3"]),
     ("md5", &["store/s3"]),

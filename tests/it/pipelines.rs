@@ -198,6 +198,7 @@ fn door(args: &Value) -> Door {
         ["restore", step] => Door::Restore(Step::parse(step).unwrap()),
         ["restore-cleanup"] => Door::RestoreCleanup,
         ["prune", ..] => Door::Prune,
+        ["replicate" | "verify" | "repair", ..] => Door::Read,
         _ => panic!("{args:?}"),
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::support::depot::Depot;
 use crate::support::foundation::path_with_tools;
+use crate::support::process;
 use crate::support::scene::{Scene, files};
 
 /// What RECOVERY.md asks for, and what every Linux has.
@@ -207,6 +208,17 @@ fn a_foundation_is_recovered_with_age_zstd_and_python_alone() {
     same(&fetched.join("director"), &again);
 
     the_signature_is_checked_by_hand(&day, &id);
+
+    // Somebody who was not there when the chain began, and whose key was added.
+    let added = lifeboat::operation::keygen::generate("added").unwrap();
+    let mut configuration = scene.source.clone();
+    configuration["recovery_identity"] = scene.recovery_identity.as_str().into();
+    let document = configuration.to_string();
+    let arguments = ["recipients", "add", &added.recovery_recipient];
+    process::cli(&arguments, &[("LIFEBOAT_CONFIG", &document)]).ok();
+    fs::write(&day.key, added.recovery_identity.expose()).unwrap();
+    let (theirs, _) = day.follow("added-later", &id, "director");
+    same(&fetched.join("director"), &theirs);
 }
 
 /// The block of docs/format.md, with the two names that a person would put in.

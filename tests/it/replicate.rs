@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::stores::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server};
+use crate::stores::server::Server;
 use crate::support::depot::Depot;
 use crate::support::process::{Ended, resource};
 use crate::support::scene::files;
 
 /// Incompressible, so that it takes several chunks, and the same each time.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -254,11 +254,10 @@ fn objects_that_no_backup_names_are_left_where_they_are() {
 fn a_bucket_of_a_real_server_is_filled_and_serves_alone() {
     let server = Server::start();
     let (mut depot, ids) = two_backups();
-    depot.source["stores"].as_array_mut().unwrap().push(json!({
-        "name": "s3", "bucket": "bucket", "prefix": "team/a", "use_path_style": true,
-        "endpoint": format!("http://localhost:{}", server.port),
-        "access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY,
-    }));
+    let mut bucket = server.source();
+    bucket["prefix"] = "team/a".into();
+    let stores = depot.source["stores"].as_array_mut().unwrap();
+    stores.push(bucket);
     depot.cli(&["replicate"]).ok();
     assert_eq!(
         held(&server.bucket().join("team/a")),

@@ -20,7 +20,46 @@ use lifeboat::store::copies::Copies;
 use lifeboat::store::memory::Memory;
 use lifeboat::store::{Error, Listed, ObjectName, Store, WriteMode};
 
+use crate::support::depot::Depot;
+use crate::support::process::cli;
+
 const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn a_list_shows_the_newest_and_says_that_there_are_older_ones() {
+    let depot = Depot::new();
+    let files: &[(&str, &[u8])] = &[("a", b"text")];
+    let ids: Vec<_> = (0..3)
+        .map(|_| depot.put("director", files).ok().id())
+        .collect();
+    let document = depot.source.to_string();
+    let list = |more: &[&str]| {
+        let arguments = [&["list"], more].concat();
+        cli(&arguments, &[("LIFEBOAT_CONFIG", &document)])
+    };
+    for (more, from, older) in [
+        (&["--limit", "2"][..], 1, true),
+        (&["--limit", "3"], 0, false),
+        (&["--all"], 0, false),
+        (&[], 0, false),
+    ] {
+        let told = list(&[more, &["--json"]].concat()).ok().json();
+        let backups = told["backups"].as_array().unwrap();
+        let listed: Vec<_> = backups.iter().map(|b| b["id"].as_str().unwrap()).collect();
+        assert_eq!(listed, ids[from..], "{more:?}");
+        assert_eq!(told["has_older"], older, "{more:?}");
+        let text = list(more).ok().stdout;
+        assert_eq!(text.contains("`lifeboat list --all`"), older, "{text}");
+    }
+    for wrong in [&["--limit", "0"][..], &["--limit", "2", "--all"]] {
+        list(wrong).fails(2);
+    }
+    let newest = cli(
+        &["show", "latest", "--json"],
+        &[("LIFEBOAT_CONFIG", &document)],
+    );
+    assert_eq!(newest.ok().json()["id"], ids[2].as_str());
+}
 
 /// Counts names listed and objects read: a bucket is asked once for a thousand names.
 #[derive(Debug)]

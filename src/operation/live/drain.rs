@@ -8,8 +8,8 @@ use super::Live;
 use crate::artifact::Form;
 use crate::bbr::{self, How};
 use crate::clock;
-use crate::operation::Context;
 use crate::operation::guards::Skipped;
+use crate::operation::{Context, backup};
 use crate::repo::format::{ArtifactRecord, BbrName};
 use crate::repo::run::Run;
 use crate::repo::writer::ArtifactName;
@@ -53,7 +53,7 @@ impl Live {
         meter.finish();
         let drained = drained?;
         let skipped = watched.found;
-        let (record, changed_bytes) = writer.finish()?;
+        let (record, changed_bytes) = backup::finish(context, writer)?;
         let run = ArtifactRun {
             changed_bytes,
             took: begin.elapsed(),

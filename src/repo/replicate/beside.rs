@@ -35,8 +35,10 @@ impl Replication<'_> {
                 object,
                 expect: Expect::Bytes(Bytes::from_static(text.as_bytes())),
                 limit: RECOVERY_LIMIT,
+                size: RECOVERY_LIMIT,
                 from: Vec::new(),
                 to,
+                chain_end: None,
                 earlier: false,
             }])?;
         }
@@ -63,8 +65,10 @@ impl Replication<'_> {
                     object: ObjectName::new(name)?,
                     expect: Expect::Anything,
                     limit: MANIFEST_LIMIT,
+                    size: MANIFEST_LIMIT,
                     from: among(true),
                     to: among(false),
+                    chain_end: None,
                     earlier: false,
                 });
             }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 use super::super::Error;
 use super::super::catalogue::Believed;
-use super::super::format::Outcome;
+use super::super::format::{MANIFEST_LIMIT, Outcome};
 use super::super::holdings::Present;
 use super::super::id::BackupId;
+use super::super::transfer::put;
 use super::Replication;
 use crate::store::{Kind, ObjectName, WriteMode};
 
@@ -102,10 +103,24 @@ impl Replication<'_> {
         }
     }
 
+    /// The bytes as a store has them: prune adds to a dropped manifest.
     fn write(&self, object: &ObjectName, believed: &Believed, place: usize) -> Result<bool, Error> {
-        let bytes = Bytes::from(believed.signed.to_bytes());
+        let id = &believed.signed.manifest.id;
+        let check = |bytes: &Bytes| {
+            let judged = self.catalogue.judge(id, object, bytes);
+            judged.map(drop).map_err(|error| error.to_string())
+        };
+        let copies = &self.holdings.copies;
+        let read = copies.get_first(object, MANIFEST_LIMIT, check);
+        let bytes = match self.holdings.bridge.wait(read)? {
+            Ok(bytes) => bytes,
+            // Gone since it was listed.
+            Err(error) if error.kind == Kind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         let store = self.holdings.store(place);
-        let put = store.put(object, bytes, WriteMode::CreateNew);
+        let end = self.holdings.end(&believed.signed.manifest.chain);
+        let put = put(&*store, object, bytes, WriteMode::CreateNew, Some(end));
         match self.holdings.bridge.wait(put)? {
             Ok(()) => Ok(true),
             Err(error) if error.kind == Kind::AlreadyExists => Ok(false),

@@ -85,6 +85,13 @@ pub(super) fn says_not_implemented(error: &Error) -> bool {
     error.kind == Kind::Other && error.message.starts_with(NOT_IMPLEMENTED)
 }
 
+/// Whether a put was refused because its lock would have ended already: "The retain until date must
+/// be in the future!" (Amazon, versitygw, MinIO, Ceph).
+pub(super) fn says_lock_is_over(error: &Error) -> bool {
+    let message = error.message.to_ascii_lowercase();
+    error.kind == Kind::Other && message.contains("date must be in the future")
+}
+
 impl Translator {
     pub(super) fn new(settings: &S3Settings) -> Self {
         let mask = Mask::default();

@@ -53,6 +53,76 @@ async fn a_put_is_one_request_with_its_md5_and_nothing_that_old_servers_refuse()
     }
 }
 
+/// An object named by the SHA-256 of `text`.
+fn digest_named() -> ObjectName {
+    name("a/data/98/982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1")
+}
+
+#[tokio::test]
+async fn an_object_named_by_its_sha256_is_signed_with_it_and_needs_no_md5() {
+    let fake = Fake::always(200, "", "");
+    let put = |store: S3, bytes: &'static [u8]| async move {
+        let bytes = Bytes::from_static(bytes);
+        store
+            .put(&digest_named(), bytes, WriteMode::Overwrite)
+            .await
+            .unwrap();
+    };
+    put(fake.store().await, b"text").await;
+    // What is signed is the name, whatever the bytes: the server is to refuse the rest.
+    put(fake.store().await, b"damaged").await;
+    for request in fake.requests() {
+        assert!(
+            request.head.contains(
+                "x-amz-content-sha256: \
+                 982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+            ) && !request.head.contains("content-md5"),
+            "{}",
+            request.head
+        );
+    }
+
+    // Nothing is signed.
+    let fake = Fake::always(200, "", "");
+    let mut settings = fake.settings();
+    settings.credentials = S3Credentials::Anonymous;
+    put(S3::new(settings).await.unwrap(), b"text").await;
+    let head = fake.requests().remove(0).head;
+    assert!(head.contains("content-md5: "), "{head}");
+}
+
+#[tokio::test]
+async fn a_server_that_wants_an_md5_gets_one_from_then_on() {
+    // As AWS says it of a bucket under Object Lock.
+    let fake = Fake::start(|request, _| {
+        if request.head.contains("content-md5: ") {
+            Reply::Answer(200, "", String::new())
+        } else {
+            let said = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object \
+                        requests with Object Lock parameters";
+            Reply::Answer(400, "", xml("InvalidRequest").replace("said", said))
+        }
+    });
+    let store = fake.store().await;
+    for _ in 0..2 {
+        store
+            .put(
+                &digest_named(),
+                Bytes::from_static(b"text"),
+                WriteMode::Overwrite,
+            )
+            .await
+            .unwrap();
+    }
+    assert_eq!(fake.requests().len(), 3);
+
+    let fake = Fake::start(|_, _| Reply::Answer(400, "", xml("InvalidContentMD5")));
+    put(&fake.store().await, WriteMode::Overwrite)
+        .await
+        .unwrap_err();
+    assert_eq!(fake.requests().len(), 1, "what was sent is not asked for");
+}
+
 #[tokio::test]
 async fn a_lock_is_asked_for_only_where_it_is_set_and_only_of_what_is_locked() {
     let fake = Fake::always(200, "", "");

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::super::{Error, Kind, ObjectName, Store, WriteMode};
+use super::digest::Stated;
 use super::errors::{self, Action};
 use super::upload::Upload;
 use super::{S3, S3Checksum};
@@ -22,6 +23,27 @@ impl S3 {
         bytes: Bytes,
         only_new: bool,
         until: Option<SystemTime>,
+    ) -> Result<(), Error> {
+        let with_md5 = self.sends_md5(name, until);
+        let again = bytes.clone();
+        match self
+            .put_checked(name, bytes, only_new, until, with_md5)
+            .await
+        {
+            Err(error) if !with_md5 && self.asked_for_md5(&error) => {
+                self.put_checked(name, again, only_new, until, true).await
+            }
+            other => other,
+        }
+    }
+
+    async fn put_checked(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        only_new: bool,
+        until: Option<SystemTime>,
+        with_md5: bool,
     ) -> Result<(), Error> {
         let (upload, timeouts) = (Upload::new(bytes.clone()), self.timeouts());
         let request = self
@@ -37,13 +59,18 @@ impl S3 {
             .set_object_lock_retain_until_date(until.map(DateTime::from))
             .set_if_none_match(only_new.then(|| "*".to_owned()));
         let request = match &self.checksum {
-            S3Checksum::ContentMd5 => request.content_md5(STANDARD.encode(Md5::digest(&bytes))),
+            S3Checksum::ContentMd5 if with_md5 => {
+                request.content_md5(STANDARD.encode(Md5::digest(&bytes)))
+            }
             S3Checksum::Algorithm(name) => {
                 request.checksum_algorithm(ChecksumAlgorithm::from(name.as_str()))
             }
-            S3Checksum::Skip => request,
+            S3Checksum::ContentMd5 | S3Checksum::Skip => request,
         };
-        let request = request.body(ByteStream::from(bytes)).customize();
+        let mut request = request.body(ByteStream::from(bytes)).customize();
+        if let Some(stated) = Stated::by_name(name) {
+            request = request.interceptor(stated);
+        }
         let object = name.as_str();
         tokio::select! {
             answer = request.interceptor(upload.clone()).send() => match answer {
@@ -54,7 +81,23 @@ impl S3 {
         }
     }
 
+    /// A lock whose day is past, as that of a chain copied later, is none: the server tells.
     pub(super) async fn put_until(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        until: Option<SystemTime>,
+    ) -> Result<(), Error> {
+        match self.put_as_asked(name, bytes.clone(), mode, until).await {
+            Err(error) if until.is_some() && errors::says_lock_is_over(&error) => {
+                self.put_as_asked(name, bytes, mode, None).await
+            }
+            other => other,
+        }
+    }
+
+    async fn put_as_asked(
         &self,
         name: &ObjectName,
         bytes: Bytes,

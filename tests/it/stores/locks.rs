@@ -81,6 +81,14 @@ async fn a_locked_object_cannot_be_destroyed_before_its_time() {
         }
         assert_eq!(lock_of(&client, name).await, None, "{name}");
     }
+    // Nor is a date that is past by the server's clock a reason not to store.
+    let object = conformance::name("past");
+    for mode in [WriteMode::CreateNew, WriteMode::Overwrite] {
+        let bytes = Bytes::from_static(b"x");
+        let put = store.put_locked(&object, bytes, mode, now - DAY);
+        put.await.unwrap();
+    }
+    assert_eq!(lock_of(&client, "past").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

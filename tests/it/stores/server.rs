@@ -45,6 +45,31 @@ impl Server {
         server
     }
 
+    /// Writes an object behind Lifeboat's back, or deletes it.
+    pub(crate) async fn spoil(&self, key: &str, bytes: Option<&[u8]>) {
+        let client = self.client();
+        match bytes {
+            Some(bytes) => {
+                let body = aws_sdk_s3::primitives::ByteStream::from(bytes.to_vec());
+                let put = client.put_object().bucket("bucket").key(key);
+                put.body(body).send().await.unwrap();
+            }
+            None => {
+                let delete = client.delete_object().bucket("bucket").key(key);
+                delete.send().await.unwrap();
+            }
+        }
+    }
+
+    /// This bucket as one of a source's stores.
+    pub(crate) fn source(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": "s3", "bucket": "bucket", "use_path_style": true,
+            "endpoint": format!("http://localhost:{}", self.port),
+            "access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY,
+        })
+    }
+
     /// With a bucket `locked` that has Object Lock (and so keeps versions), beside the plain one.
     pub(crate) async fn with_locks() -> Self {
         let server = Self::launch(None, true);
@@ -90,10 +115,11 @@ impl Server {
             if let Some((certificate, key)) = tls {
                 command.arg("--cert").arg(certificate).arg("--key").arg(key);
             }
-            command
-                .arg("posix")
-                .arg("--sidecar")
-                .arg(place.path().join("sidecar"));
+            command.arg("posix");
+            // Behind a delete marker this server shows nothing new when it keeps attributes in files.
+            if !versions {
+                command.arg("--sidecar").arg(place.path().join("sidecar"));
+            }
             if versions {
                 let kept = place.path().join("versions");
                 command.arg("--versioning-dir").arg(kept);

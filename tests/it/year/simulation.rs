@@ -53,6 +53,14 @@ pub(super) enum Night {
     TooManyFail,
     /// The worker is lost before the commit.
     Killed,
+    /// It fails behind the drain, and leaves what it finished as a base.
+    Fails,
+}
+
+/// How it ended.
+enum Ended {
+    Committed(BackupId),
+    Lost,
 }
 
 #[derive(Debug, Default)]
@@ -292,7 +300,7 @@ impl Simulation {
     pub(super) fn back_up(&mut self, night: Night) -> bool {
         let tar = self.tar();
         let failing: &[usize] = match night {
-            Night::Good | Night::Killed => &[],
+            Night::Good | Night::Killed | Night::Fails => &[],
             Night::StoreFails => &[2],
             Night::TooManyFail => &[0, 2],
         };
@@ -300,18 +308,20 @@ impl Simulation {
         for place in failing {
             self.places[*place].writes.store(writes, Ordering::SeqCst);
         }
-        let committed = self.run(&tar, night == Night::Killed);
+        let ended = self.run(&tar, night);
         for place in &self.places {
             place.writes.store(-1, Ordering::SeqCst);
         }
-        let Ok(Some(id)) = committed else {
-            return false;
-        };
-        self.remembered.insert(id, Digest::of(&tar));
-        true
+        match ended {
+            Ok(Ended::Committed(id)) => {
+                self.remembered.insert(id, Digest::of(&tar));
+                true
+            }
+            Ok(Ended::Lost) | Err(_) => false,
+        }
     }
 
-    fn run(&self, tar: &[u8], killed: bool) -> anyhow::Result<Option<BackupId>> {
+    fn run(&self, tar: &[u8], night: Night) -> anyhow::Result<Ended> {
         let asked = [component()];
         let run = Run::begin(
             self.settings(),
@@ -340,9 +350,17 @@ impl Simulation {
         }
         let (artifact, _) = writer.finish()?;
         self.pass(Duration::from_secs(600));
-        if killed {
-            run.flush()?;
-            return Ok(None);
+        match night {
+            Night::Killed => {
+                run.flush()?;
+                return Ok(Ended::Lost);
+            }
+            Night::Fails => {
+                let left = run.leave_partial(&*self.clock)?.unwrap();
+                assert_eq!(left.artifacts, 1);
+                return Ok(Ended::Lost);
+            }
+            _ => {}
         }
         let summary = Summary {
             components: vec![ComponentRecord {
@@ -357,7 +375,7 @@ impl Simulation {
             build: None,
         };
         let (signed, _) = run.commit(summary, &*self.clock)?;
-        Ok(Some(signed.manifest.id))
+        Ok(Ended::Committed(signed.manifest.id))
     }
 
     fn plan(&self) -> (Prune, Survey, Plan) {
@@ -407,7 +425,15 @@ impl Simulation {
     pub(super) fn replicate(&self) -> Vec<(String, String)> {
         let copies = self.copies();
         let catalogue = self.catalogue(Arc::clone(&copies));
-        let replication = Replication::new(copies, self.bridge(), foundation(), catalogue, &Silent);
+        let bridge = self.bridge();
+        let replication = Replication::new(
+            copies,
+            bridge,
+            foundation(),
+            NEW_CHAIN_EVERY,
+            catalogue,
+            &Silent,
+        );
         let done = replication.run(|| {}).unwrap();
         assert!(done.refused.is_empty(), "{:?}", done.refused);
         let stores = done.stores.into_iter();

@@ -1,0 +1,149 @@
+//! Mends what is missing or damaged: from another store that has it whole, from an earlier version
+//! that a store kept, or from what the manifests and this release know. docs/design.md, *Scrub and
+//! repair*.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Error;
+use super::bridge::Bridge;
+use super::catalogue::Catalogue;
+use super::holdings::Holdings;
+use super::id::Foundation;
+use super::scrub::{Bad, Found, MOST_FINDINGS, bad};
+use super::survey::{Finding, Hit, Looked, Scope, Survey};
+use super::transfer::{Source, Transfer};
+use crate::monitor::Monitor;
+use crate::store::ObjectName;
+use crate::store::copies::Copies;
+
+/// An object that is whole again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// In which store.
+    pub store: String,
+    /// Its name.
+    pub object: String,
+    /// What was wrong with it.
+    pub what: String,
+    /// Where its bytes came from.
+    pub from: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// In the configured order.
+    pub stores: Vec<Looked>,
+    /// Backups whose manifests were read.
+    pub backups: u64,
+    /// The first thousand.
+    pub mended: Vec<Mended>,
+    /// How many there are in all.
+    pub mended_objects: u64,
+    /// What stays as it is, and why: the first thousand.
+    pub lost: Vec<Bad>,
+    /// How many more there are.
+    pub more: u64,
+    /// Backups that what is lost reaches or may reach.
+    pub hit: Vec<Hit>,
+}
+
+/// Looks at everything and mends what it finds, a shard of a chain at a time: what an aborted run
+/// mended stays so, and the next one finds the rest.
+///
+/// # Errors
+/// When no store answers, or a signal comes.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "three handles of one repository, and what is asked of it"
+)]
+pub fn repair(
+    copies: Arc<Copies>,
+    bridge: Bridge,
+    foundation: Foundation,
+    new_chain_every: Duration,
+    catalogue: Catalogue,
+    monitor: &dyn Monitor,
+    scope: Scope,
+    now: SystemTime,
+    begin: impl FnOnce(),
+) -> Result<Repaired, Error> {
+    let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
+    let mut survey = Survey::new(holdings, catalogue, monitor, scope, now);
+    let mut done = Repaired::default();
+    let mut lost = Found::default();
+    survey.run(begin, &mut |holdings, findings| {
+        let left = mend(holdings, findings, &mut done)?;
+        lost.add(left);
+        Ok(())
+    })?;
+    done.hit = survey.facts.hit(&lost.findings);
+    let name = |place: usize| survey.holdings.store_name(place);
+    done.lost = lost.findings.iter().map(|one| bad(one, &name)).collect();
+    done.more = lost.more;
+    done.stores.clone_from(&survey.looked);
+    done.backups = survey.facts.backups;
+    Ok(done)
+}
+
+/// Mends these; gives what could not be, with the reasons.
+fn mend(
+    holdings: &Holdings,
+    findings: Vec<Finding>,
+    done: &mut Repaired,
+) -> Result<Vec<Finding>, Error> {
+    let mut objects: BTreeMap<ObjectName, Vec<Finding>> = BTreeMap::new();
+    for finding in findings {
+        let of = objects.entry(finding.object.clone()).or_default();
+        of.push(finding);
+    }
+    let transfers = objects.iter().map(|(object, findings)| {
+        let to: Vec<usize> = findings.iter().map(|finding| finding.place).collect();
+        Transfer {
+            object: object.clone(),
+            expect: findings[0].expect.clone(),
+            limit: findings[0].limit,
+            size: findings[0].size,
+            from: (0..holdings.number())
+                .filter(|place| !to.contains(place))
+                .collect(),
+            to,
+            chain_end: findings[0].chain_end,
+            earlier: true,
+        }
+    });
+    let mut results = Vec::new();
+    holdings.transfer(transfers.collect(), |moved| results.push(moved))?;
+    let mut left = Vec::new();
+    for moved in results {
+        for finding in objects.remove(&moved.object).into_iter().flatten() {
+            let Some(problem) = moved.problem(finding.place) else {
+                done.mended_objects += 1;
+                if done.mended.len() < MOST_FINDINGS {
+                    done.mended.push(Mended {
+                        store: holdings.store_name(finding.place),
+                        object: moved.object.to_string(),
+                        what: finding.what,
+                        from: source(moved.source.as_ref()),
+                    });
+                }
+                continue;
+            };
+            let what = format!("{}, and {problem}", finding.what);
+            left.push(Finding { what, ..finding });
+        }
+    }
+    // Nothing was tried where a store is left out.
+    left.extend(objects.into_values().flatten());
+    Ok(left)
+}
+
+fn source(source: Option<&Source>) -> String {
+    match source {
+        Some(Source::Store(store)) => format!("store {store}"),
+        Some(Source::EarlierVersion(store)) => format!("an earlier version in store {store}"),
+        Some(Source::Known) | None => "what the manifests and this release know".to_owned(),
+    }
+}

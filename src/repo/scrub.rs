@@ -1,0 +1,107 @@
+//! What is wrong in the stores, without keys and without changing anything.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Error;
+use super::bridge::Bridge;
+use super::catalogue::Catalogue;
+use super::holdings::Holdings;
+use super::id::Foundation;
+use super::survey::{Finding, Survey};
+pub use super::survey::{Hit, Looked, Part, Scope};
+use crate::monitor::Monitor;
+use crate::store::copies::Copies;
+
+/// Findings kept for the report; beyond them only their number is.
+pub(super) const MOST_FINDINGS: usize = 1000;
+
+/// An object that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    /// In which store.
+    pub store: String,
+    /// Its name.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// In the configured order.
+    pub stores: Vec<Looked>,
+    /// Backups whose manifests were read.
+    pub backups: u64,
+    /// The first thousand.
+    pub bad: Vec<Bad>,
+    /// How many more there are.
+    pub more: u64,
+    /// Backups that these reach or may reach, in the stores named.
+    pub hit: Vec<Hit>,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// When no store answers, or a signal comes.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "three handles of one repository, and what is asked of it"
+)]
+pub fn scrub(
+    copies: Arc<Copies>,
+    bridge: Bridge,
+    foundation: Foundation,
+    new_chain_every: Duration,
+    catalogue: Catalogue,
+    monitor: &dyn Monitor,
+    scope: Scope,
+    now: SystemTime,
+    begin: impl FnOnce(),
+) -> Result<Scrubbed, Error> {
+    let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
+    let mut survey = Survey::new(holdings, catalogue, monitor, scope, now);
+    let mut found = Found::default();
+    survey.run(begin, &mut |_, findings| {
+        found.add(findings);
+        Ok(())
+    })?;
+    let hit = survey.facts.hit(&found.findings);
+    let name = |place: usize| survey.holdings.store_name(place);
+    Ok(Scrubbed {
+        stores: survey.looked.clone(),
+        backups: survey.facts.backups,
+        bad: found.findings.iter().map(|one| bad(one, &name)).collect(),
+        more: found.more,
+        hit,
+    })
+}
+
+pub(super) fn bad(finding: &Finding, name: &dyn Fn(usize) -> String) -> Bad {
+    Bad {
+        store: name(finding.place),
+        object: finding.object.to_string(),
+        what: finding.what.clone(),
+    }
+}
+
+/// Findings, as many as a report bears.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) findings: Vec<Finding>,
+    pub(super) more: u64,
+}
+
+impl Found {
+    pub(super) fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            if self.findings.len() < MOST_FINDINGS {
+                self.findings.push(finding);
+            } else {
+                self.more += 1;
+            }
+        }
+    }
+}

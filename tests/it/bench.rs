@@ -1,0 +1,59 @@
+//! `ci/bench` at its smallest: that it still measures, not what.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::foundation::path_with_tools;
+use crate::support::process::program;
+
+#[test]
+fn the_bench_measures_every_step_from_outside() {
+    let raw = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/bench"))
+        .args(["--size", "2M", "--blobs", "8", "--instances", "2"])
+        .args(["--runs", "1", "--only", "^blobs$|^lock$"])
+        .args(["--contenders", "lifeboat", "--programs"])
+        .arg(program("lifeboat").parent().unwrap())
+        .arg("--raw")
+        .arg(raw.path())
+        .env("PATH", path_with_tools())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{log}");
+    let rows: Vec<Value> = std::fs::read_to_string(raw.path())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let steps: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row["workload"].as_str().unwrap(),
+                row["step"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let blobs = [
+        ("blobs", "first"),
+        ("blobs", "second"),
+        ("blobs", "restore"),
+    ];
+    assert_eq!(steps[..3], blobs);
+    assert_eq!(steps[3..], [("lock", "first"), ("lock", "restore")]);
+    let first = &rows[0];
+    for (key, least) in [("wire", 1 << 20), ("stored", 1 << 20), ("requests", 10)] {
+        assert!(first[key].as_u64().unwrap() > least, "{key}: {first}");
+    }
+    assert_eq!(first["disk"], 0, "{first}");
+    assert!(rows[3]["beyond"].as_f64().unwrap() > 0.0, "{}", rows[3]);
+    // Whoever did not take part is not judged.
+    assert!(
+        said.contains("| first backup: wall time, against bbr | blobs | 0.333 | not measured |"),
+        "{said}"
+    );
+}
