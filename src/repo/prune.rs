@@ -12,6 +12,9 @@ mod references;
 mod survey;
 mod sweep;
 
+#[cfg(test)]
+mod model_tests;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -32,6 +32,7 @@ pub(crate) struct Faulty {
     next: Mutex<VecDeque<Fault>>,
     then: Mutex<Fault>,
     calls: AtomicUsize,
+    locked: std::sync::atomic::AtomicBool,
 }
 
 impl Faulty {
@@ -42,6 +43,7 @@ impl Faulty {
             next: Mutex::default(),
             then: Mutex::new(Fault::None),
             calls: AtomicUsize::new(0),
+            locked: false.into(),
         }
     }
 
@@ -53,6 +55,11 @@ impl Faulty {
     /// The fault of every call after those.
     pub(crate) fn always(&self, fault: Fault) {
         *self.then.lock().unwrap() = fault;
+    }
+
+    /// Whether every delete finds its object under Object Lock.
+    pub(crate) fn locks_deletes(&self, locked: bool) {
+        self.locked.store(locked, Ordering::SeqCst);
     }
 
     /// How many calls came.
@@ -131,6 +138,9 @@ impl Store for Faulty {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let fault = self.before(name.as_str()).await?;
+        if self.locked.load(Ordering::SeqCst) {
+            return Err(self.error(Kind::Locked, name.as_str()));
+        }
         self.inner.delete(name).await?;
         self.after(fault, name.as_str(), ())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::stores::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server};
 use crate::support::depot::Depot;
 use crate::support::process::{self, Ended, resource};
 use crate::support::scene::files;
@@ -384,6 +385,37 @@ fn a_put_prunes_behind_its_backup_or_alone_and_never_fails_a_backup() {
     );
     let answer: Value = serde_json::from_str(&behind.stdout).unwrap();
     assert!(answer["version"]["id"].as_str().unwrap() > ids[2].as_str());
+}
+
+/// The same against a real S3 server beside a directory.
+#[test]
+fn a_bucket_is_pruned_like_a_directory() {
+    let server = Server::start();
+    let mut depot = Depot::new();
+    depot.source["stores"] = json!([
+        {
+            "name": "dc2", "bucket": "bucket", "prefix": "team/a", "use_path_style": true,
+            "endpoint": format!("http://localhost:{}", server.port),
+            "access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY,
+        },
+        {"name": "two", "path": depot.path("two")},
+    ]);
+    let ids = history(&depot, 3);
+    let bucket = server.bucket().join("team/a");
+    assert_eq!(pruned(&depot, &keep_last(1))["dropped"], json!(ids[..2]));
+    for store in [&bucket, &depot.path("two")] {
+        age(store, 9);
+    }
+    let run = pruned(&depot, &keep_last(1));
+    assert!(run["freed"]["objects"].as_u64().unwrap() > 0, "{run}");
+    assert_eq!(run["later"]["objects"], 0, "{run}");
+    let chains = |store: &Path| -> BTreeSet<PathBuf> {
+        let all = files(store).into_keys();
+        all.filter(|path| path.starts_with("prod-east/chains"))
+            .collect()
+    };
+    assert_eq!(chains(&bucket), chains(&depot.path("two")));
+    restores(&depot, &ids[2], 2);
 }
 
 #[test]

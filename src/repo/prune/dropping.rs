@@ -68,8 +68,7 @@ fn drop_one(
     let object = prune.foundation.manifest(id);
     let mut locked = 0;
     for store in prune.copies.stores() {
-        let fresh = prune.clock.now().duration_since(put_at).unwrap_or_default() < SLACK / 2;
-        if !fresh {
+        while !is_fresh(prune, put_at) {
             put_at = put_everywhere(prune, id, &bytes)?;
         }
         match prune.bridge.wait(store.delete(&object))? {
@@ -83,6 +82,12 @@ fn drop_one(
         done.dropped.push(id.clone());
     }
     Ok(())
+}
+
+/// Whether the grace that began with this put has hardly begun.
+fn is_fresh(prune: &Prune, put_at: SystemTime) -> bool {
+    let age = prune.clock.now().duration_since(put_at);
+    age.unwrap_or_default() < SLACK / 2
 }
 
 /// Also renews the time of one that an earlier prune has left.
