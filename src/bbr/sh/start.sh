@@ -2,6 +2,7 @@
 # output in files. A name that was started before is not started again but waited for.
 # $1 our own directory; $2 "heed": do not start once told to stop; $3 "one" or "many"; then pairs
 # of a name and a script. One: its output and status. Many: a line "NAME STATUS" for each.
+# The API is down meanwhile: what the shell can do itself starts no other program.
 state=$1 heed=$2 mode=$3; shift 3
 # The words are the inner shell's to expand.
 # shellcheck disable=SC2016
@@ -11,10 +12,10 @@ run=${0#lifeboat-script=}
 if [ "$1" = heed ] && [ -e "$2" ]; then
   status=143
 else
-  env -u PWD -u OLDPWD -u SHLVL -u _ "$3"
+  (unset PWD OLDPWD SHLVL _; exec "$3")
   status=$?
 fi
-{ echo "$status" >"$run/status.new" && mv "$run/status.new" "$run/status"; } 2>/dev/null
+echo "$status" 2>/dev/null >"$run/status"
 exit "$status"
 '
 alive() {
@@ -37,7 +38,7 @@ follow() {
 }
 start() {
   run=$state/run/$1 out=/dev/null err=/dev/null
-  mkdir -p "$state" 2>/dev/null && mkdir -m 700 "$state/run" 2>/dev/null
+  [ -d "$state/run" ] || { mkdir -p "$state" && mkdir -m 700 "$state/run"; } 2>/dev/null
   if mkdir "$run" 2>/dev/null; then
     if { : >"$run/out" && : >"$run/err"; } 2>/dev/null; then out=$run/out err=$run/err; fi
   elif [ -d "$run" ]; then
@@ -50,8 +51,8 @@ start() {
 if [ "$mode" = one ]; then
   start "$1" "$2"
   status=$?
-  tail -c 4096 "$run/out" 2>/dev/null
-  tail -c 16384 "$run/err" >&2 2>/dev/null
+  [ ! -s "$run/out" ] || tail -c 4096 "$run/out" 2>/dev/null
+  [ ! -s "$run/err" ] || tail -c 16384 "$run/err" >&2 2>/dev/null
   exit "$status"
 fi
 while [ "$#" -ge 2 ]; do
