@@ -27,6 +27,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+# Named in Cargo.toml, not built.
+COPY benches/index.rs ./benches/index.rs
 COPY src ./src
 # One program: under the names check, in and out it is the resource's scripts. Four would make the image half again as large.
 # Names stay for backtraces, line tables go.

@@ -409,7 +409,7 @@ def demo():
     first = put(source, params, 1)
     clean(running, "after the first backup")
     step("The second night: 1 % of the blobs and ten rows have changed", "The same put in another build continues the chain: "
-         "equal content is stored once.")
+         "only what changed crosses the wire.")
     change(running)
     second = put(source, params, 2)
     show(f"stored this time: {facts(second).get('stored', '?')}, after {facts(first).get('stored', '?')} the first time")

@@ -12,6 +12,7 @@ use crate::artifact::listing::{Listed, TAG, Tag};
 use crate::bbr::commands::Ask;
 use crate::bbr::error::Error;
 use crate::bbr::workflow::stopped;
+use crate::monitor::Level;
 
 /// The most entries without content; four bytes each.
 const OTHERS_LIMIT: u64 = 4_000_000;
@@ -73,7 +74,12 @@ impl Drain<'_> {
     }
 
     fn tell(&self, listing: &Listing) {
-        self.monitor.info(&format!(
+        // What takes no time is no news.
+        let level = match listing.millis {
+            ..1000 => Level::Debug,
+            _ => Level::Info,
+        };
+        let text = format!(
             "{}: hashed {} files, {:.1} MiB, in {:.1} s with {}, {} side by side",
             self.it.whose(),
             listing.files,
@@ -81,7 +87,8 @@ impl Drain<'_> {
             f64::from(listing.millis) / 1000.0,
             listing.tool,
             listing.processes
-        ));
+        );
+        self.monitor.say(level, &text);
     }
 
     /// Compares the tags of unknown pages with the base.
