@@ -12,7 +12,7 @@ run=${0#lifeboat-script=}
 if [ "$1" = heed ] && [ -e "$2" ]; then
   status=143
 else
-  (unset PWD OLDPWD SHLVL _; exec "$3")
+  env -u PWD -u OLDPWD -u SHLVL -u _ "$3"
   status=$?
 fi
 echo "$status" 2>/dev/null >"$run/status"
