@@ -14,7 +14,7 @@ mod chunks;
 pub mod error;
 mod fetcher;
 pub mod format;
-mod holdings;
+pub mod holdings;
 pub mod id;
 pub mod index;
 mod json;

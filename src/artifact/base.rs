@@ -39,6 +39,9 @@ pub trait Continued: EntrySink {
         let _ = pages;
     }
 
+    /// All of the artifact comes after all, whatever was opened so far.
+    fn whole(&mut self) {}
+
     /// The files of one page, in order. The chunks that they are in are known from then on, so
     /// that equal pieces of changed files are not stored again.
     ///

@@ -152,6 +152,7 @@ impl Drain<'_> {
         let whose = self.it.whose();
         self.monitor
             .warn(&format!("{whose}: all of it is drained: {why}"));
+        sink.whole();
         let mut drained = self.full(sink)?;
         drained.how = How::FullBecause(why);
         Ok(drained)

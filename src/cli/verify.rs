@@ -39,7 +39,7 @@ pub(super) fn run(
     } else {
         print(stdout, &copies::verified(&verified))?;
     }
-    Ok(if verified.is_good() {
+    Ok(if verified.found.is_good() {
         Ended::Done
     } else {
         Ended::ProblemsFound

@@ -4,19 +4,17 @@
 mod drain;
 mod open;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Error, Result};
 
-use self::drain::Drained;
 use super::Context;
 use crate::artifact::{EntrySink, Form};
 use crate::bbr;
 use crate::clock;
 use crate::foundation::{Aim, Foundation, Reached};
 use crate::monitor::Monitor;
+use crate::parallel;
 use crate::repo::format::{ArtifactRecord, ComponentRecord, PhaseRecord};
 use crate::repo::id::ComponentName;
 use crate::repo::run::Run;
@@ -256,38 +254,13 @@ impl Live {
         taken: &mut Taken,
     ) -> Result<Vec<ArtifactRecord>, Vec<Error>> {
         let artifacts = self.run.artifacts();
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let results: Mutex<Vec<(usize, Result<Drained>)>> = Mutex::default();
-        std::thread::scope(|scope| {
-            for _ in 0..self.plan.drains.min(artifacts.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(artifact) = artifacts.get(at) else {
-                            return;
-                        };
-                        if failed.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        let result = self
-                            .drain_one(context, to, artifact)
-                            .with_context(|| format!("drain of {}", artifact.place.file_name));
-                        failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                        results
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .push((at, result));
-                    }
-                });
-            }
-        });
-        let mut results = results
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        results.sort_by_key(|(at, _)| *at);
+        let drain = |artifact: &bbr::Artifact| {
+            self.drain_one(context, to, artifact)
+                .with_context(|| format!("drain of {}", artifact.place.file_name))
+        };
+        let outcomes = parallel::each(self.plan.drains, &artifacts, Result::is_err, drain);
         let (mut records, mut errors) = (Vec::new(), Vec::new());
-        for (_, result) in results {
+        for result in parallel::in_order(outcomes) {
             match result {
                 Ok(drained) => {
                     let record = drained.record;

@@ -1,7 +1,5 @@
 //! Every store brought to the full set: a new one, one that was away, a raised `min_copies`.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 
 use super::Context;
@@ -18,30 +16,15 @@ use crate::report;
 /// in the result.
 pub fn replicate(context: &Context, settings: &Settings) -> Result<report::copies::Replicated> {
     let stores = Stores::open(context, settings)?;
-    let replication = Replication::new(
-        Arc::clone(&stores.copies),
-        stores.bridge.clone(),
-        stores.foundation.clone(),
-        settings.repository.new_chain_every,
-        stores.catalogue(),
-        &*context.monitor,
-    );
+    let holdings = stores.holdings(settings);
+    let replication = Replication::new(holdings, stores.catalogue(), &*context.monitor);
     let done = replication.run(|| stores.patience.stream())?;
     let refused = done.refused.into_iter().map(|(id, why)| report::Problem {
         what: id.to_string(),
         why,
     });
-    let brought = done.stores.into_iter();
     Ok(report::copies::Replicated {
-        stores: brought
-            .map(|store| report::copies::Brought {
-                store: store.store,
-                objects: store.objects,
-                bytes: store.bytes,
-                backups: store.backups,
-                incomplete: store.incomplete,
-            })
-            .collect(),
+        stores: done.stores,
         backups: done.backups,
         refused: refused.collect(),
     })

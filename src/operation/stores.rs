@@ -12,6 +12,7 @@ use super::settings::{
 use crate::repo;
 use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
+use crate::repo::holdings::Holdings;
 use crate::repo::id::{BackupId, Foundation};
 use crate::repo::reader::Fetcher;
 use crate::repo::seal::{Identity, Recipients};
@@ -110,6 +111,16 @@ impl Stores {
             clock: Arc::clone(&context.clock),
             at_once: repo::prune::AT_ONCE,
         })
+    }
+
+    /// What lies where.
+    pub(super) fn holdings(&self, settings: &Settings) -> Holdings {
+        Holdings::new(
+            Arc::clone(&self.copies),
+            self.bridge.clone(),
+            self.foundation.clone(),
+            settings.repository.new_chain_every,
+        )
     }
 
     /// Manifests that the settings' signers vouch for.

@@ -1,13 +1,11 @@
 //! What is wrong in the stores, by levels: what they list, and what they hold.
 
-use std::sync::Arc;
-
 use anyhow::{Result, anyhow};
 
 use super::Context;
 use super::settings::Settings;
 use super::stores::Stores;
-use crate::repo::scrub::{self, Part, Scope};
+use crate::repo::scrub::{self, Look, Part, Scope};
 use crate::report::copies as report;
 
 /// How closely to look.
@@ -42,57 +40,29 @@ pub fn verify(
 ) -> Result<report::Verified> {
     let part = part_of(part)?;
     let stores = Stores::open(context, settings)?;
+    let read = (level == Level::Scrub).then_some(part);
     let found = scrub::scrub(
-        Arc::clone(&stores.copies),
-        stores.bridge.clone(),
-        stores.foundation.clone(),
-        settings.repository.new_chain_every,
-        stores.catalogue(),
-        &*context.monitor,
-        Scope {
-            read: (level == Level::Scrub).then_some(part),
-        },
-        context.clock.now(),
+        stores.holdings(settings),
+        look(context, &stores, read),
         || stores.patience.stream(),
     )?;
     Ok(report::Verified {
         level: level.to_string(),
-        stores: looked(found.stores),
-        backups: found.backups,
-        bad: bad(found.bad),
-        more: found.more,
-        hit: hit(found.hit),
+        found,
     })
+}
+
+/// A look by the rules of these settings, that reads this part of what is sealed.
+pub(super) fn look<'a>(context: &'a Context, stores: &Stores, read: Option<Part>) -> Look<'a> {
+    Look {
+        catalogue: stores.catalogue(),
+        monitor: &*context.monitor,
+        scope: Scope { read },
+        now: context.clock.now(),
+    }
 }
 
 pub(super) fn part_of(part: Option<&str>) -> Result<Part> {
     part.map_or(Ok(Part::WHOLE), Part::parse)
         .map_err(|problem| anyhow!("--part: {problem}"))
-}
-
-pub(super) fn looked(stores: Vec<scrub::Looked>) -> Vec<report::Looked> {
-    let looked = stores.into_iter().map(|store| report::Looked {
-        store: store.store,
-        objects: store.objects,
-        bytes: store.bytes,
-        left_out: store.left_out,
-    });
-    looked.collect()
-}
-
-pub(super) fn bad(bad: Vec<scrub::Bad>) -> Vec<report::Bad> {
-    let bad = bad.into_iter().map(|bad| report::Bad {
-        store: bad.store,
-        object: bad.object,
-        what: bad.what,
-    });
-    bad.collect()
-}
-
-pub(super) fn hit(hit: Vec<scrub::Hit>) -> Vec<report::Hit> {
-    let hit = hit.into_iter().map(|hit| report::Hit {
-        backup: hit.backup.to_string(),
-        certain: hit.certain,
-    });
-    hit.collect()
 }

@@ -65,7 +65,7 @@ pub(super) type Present = Vec<bool>;
 
 /// The stores of one run, and what they list.
 #[derive(Debug, Clone)]
-pub(super) struct Holdings {
+pub struct Holdings {
     pub(super) copies: Arc<Copies>,
     pub(super) bridge: Bridge,
     pub(super) foundation: Foundation,
@@ -75,7 +75,8 @@ pub(super) struct Holdings {
 }
 
 impl Holdings {
-    pub(super) fn new(
+    /// Of these stores; nothing is asked yet.
+    pub fn new(
         copies: Arc<Copies>,
         bridge: Bridge,
         foundation: Foundation,

@@ -27,6 +27,7 @@ use super::retention::{Decision, Policy, decide};
 use super::seal::Identity;
 use super::sign::{Signers, WorkerIdentity};
 use crate::clock::Clock;
+use crate::parallel;
 use crate::shutdown::Stopped;
 use crate::store::copies::{CLOCK_TOLERANCE, Copies};
 
@@ -250,25 +251,8 @@ impl Prune {
         items: &[T],
         work: impl Fn(&T) -> Result<R, Error> + Sync,
     ) -> Result<Vec<R>, Error> {
-        if self.at_once <= 1 || items.len() <= 1 {
-            return items.iter().map(work).collect();
-        }
-        let share = items.len().div_ceil(self.at_once);
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = items
-                .chunks(share)
-                .map(|share| scope.spawn(|| share.iter().map(&work).collect::<Result<Vec<_>, _>>()))
-                .collect();
-            let mut results = Vec::with_capacity(items.len());
-            for worker in workers {
-                let ended = worker.join();
-                let ended = ended.map_err(|_panicked| {
-                    Error::Other("a thread of prune ended abnormally".to_owned())
-                })?;
-                results.extend(ended?);
-            }
-            Ok(results)
-        })
+        let outcomes = parallel::each(self.at_once, items, Result::is_err, work);
+        parallel::in_order(outcomes).into_iter().collect()
     }
 
     fn check_signal(&self) -> Result<(), Stopped> {

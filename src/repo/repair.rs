@@ -3,23 +3,18 @@
 //! repair*.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
 
 use super::Error;
-use super::bridge::Bridge;
-use super::catalogue::Catalogue;
 use super::holdings::Holdings;
-use super::id::Foundation;
 use super::scrub::{Bad, Found, MOST_FINDINGS, bad};
-use super::survey::{Finding, Hit, Looked, Scope, Survey};
+use super::survey::{Finding, Hit, Look, Looked, Survey};
 use super::transfer::{Source, Transfer};
-use crate::monitor::Monitor;
 use crate::store::ObjectName;
-use crate::store::copies::Copies;
 
 /// An object that is whole again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mended {
     /// In which store.
     pub store: String,
@@ -32,7 +27,7 @@ pub struct Mended {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Repaired {
     /// In the configured order.
     pub stores: Vec<Looked>,
@@ -50,28 +45,20 @@ pub struct Repaired {
     pub hit: Vec<Hit>,
 }
 
+impl Repaired {
+    /// Whether nothing is wrong any more and every store was looked at.
+    pub fn is_good(&self) -> bool {
+        self.lost.is_empty() && self.stores.iter().all(|store| store.left_out.is_none())
+    }
+}
+
 /// Looks at everything and mends what it finds, a shard of a chain at a time: what an aborted run
 /// mended stays so, and the next one finds the rest.
 ///
 /// # Errors
 /// When no store answers, or a signal comes.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "three handles of one repository, and what is asked of it"
-)]
-pub fn repair(
-    copies: Arc<Copies>,
-    bridge: Bridge,
-    foundation: Foundation,
-    new_chain_every: Duration,
-    catalogue: Catalogue,
-    monitor: &dyn Monitor,
-    scope: Scope,
-    now: SystemTime,
-    begin: impl FnOnce(),
-) -> Result<Repaired, Error> {
-    let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
-    let mut survey = Survey::new(holdings, catalogue, monitor, scope, now);
+pub fn repair(holdings: Holdings, look: Look<'_>, begin: impl FnOnce()) -> Result<Repaired, Error> {
+    let mut survey = Survey::new(holdings, look);
     let mut done = Repaired::default();
     let mut lost = Found::default();
     survey.run(begin, &mut |holdings, findings| {

@@ -10,24 +10,23 @@ mod manifests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+
+use serde::Serialize;
 
 use super::Error;
-use super::bridge::Bridge;
 use super::catalogue::Catalogue;
 use super::format::KEYS_LIMIT;
 use super::holdings::{Holdings, Present, Row};
-use super::id::{BackupId, ChainId, Foundation};
+use super::id::{BackupId, ChainId};
 use super::known::Known;
 use super::objects::{Area, Shard};
 use super::transfer::{Expect, Moved, Transfer};
 use crate::artifact::Digest;
 use crate::monitor::{Meter, Monitor};
-use crate::store::copies::Copies;
 use crate::store::{Kind, ObjectName};
 
 /// What was done for one store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Brought {
     /// Its name.
     pub store: String,
@@ -70,15 +69,7 @@ impl std::fmt::Debug for Replication<'_> {
 
 impl<'a> Replication<'a> {
     /// Of these stores. Only manifests that the catalogue believes are copied.
-    pub fn new(
-        copies: Arc<Copies>,
-        bridge: Bridge,
-        foundation: Foundation,
-        new_chain_every: Duration,
-        catalogue: Catalogue,
-        monitor: &'a dyn Monitor,
-    ) -> Self {
-        let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
+    pub fn new(holdings: Holdings, catalogue: Catalogue, monitor: &'a dyn Monitor) -> Self {
         let brought = |store: &str| Brought {
             store: store.to_owned(),
             ..Brought::default()

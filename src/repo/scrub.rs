@@ -1,23 +1,17 @@
 //! What is wrong in the stores, without keys and without changing anything.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use serde::Serialize;
 
 use super::Error;
-use super::bridge::Bridge;
-use super::catalogue::Catalogue;
 use super::holdings::Holdings;
-use super::id::Foundation;
 use super::survey::{Finding, Survey};
-pub use super::survey::{Hit, Looked, Part, Scope};
-use crate::monitor::Monitor;
-use crate::store::copies::Copies;
+pub use super::survey::{Hit, Look, Looked, Part, Scope};
 
 /// Findings kept for the report; beyond them only their number is.
 pub(super) const MOST_FINDINGS: usize = 1000;
 
 /// An object that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bad {
     /// In which store.
     pub store: String,
@@ -28,7 +22,7 @@ pub struct Bad {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Scrubbed {
     /// In the configured order.
     pub stores: Vec<Looked>,
@@ -42,27 +36,19 @@ pub struct Scrubbed {
     pub hit: Vec<Hit>,
 }
 
+impl Scrubbed {
+    /// Whether nothing is wrong and every store was looked at.
+    pub fn is_good(&self) -> bool {
+        self.bad.is_empty() && self.stores.iter().all(|store| store.left_out.is_none())
+    }
+}
+
 /// Looks at everything.
 ///
 /// # Errors
 /// When no store answers, or a signal comes.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "three handles of one repository, and what is asked of it"
-)]
-pub fn scrub(
-    copies: Arc<Copies>,
-    bridge: Bridge,
-    foundation: Foundation,
-    new_chain_every: Duration,
-    catalogue: Catalogue,
-    monitor: &dyn Monitor,
-    scope: Scope,
-    now: SystemTime,
-    begin: impl FnOnce(),
-) -> Result<Scrubbed, Error> {
-    let holdings = Holdings::new(copies, bridge, foundation, new_chain_every);
-    let mut survey = Survey::new(holdings, catalogue, monitor, scope, now);
+pub fn scrub(holdings: Holdings, look: Look<'_>, begin: impl FnOnce()) -> Result<Scrubbed, Error> {
+    let mut survey = Survey::new(holdings, look);
     let mut found = Found::default();
     survey.run(begin, &mut |_, findings| {
         found.add(findings);

@@ -11,6 +11,8 @@ mod small;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
+
 use super::Error;
 use super::bridge::digest;
 use super::catalogue::Catalogue;
@@ -73,6 +75,19 @@ pub struct Scope {
     pub read: Option<Part>,
 }
 
+/// What is asked of a look.
+#[derive(Debug)]
+pub struct Look<'a> {
+    /// Which manifests are believed.
+    pub catalogue: Catalogue,
+    /// Sees how far it is.
+    pub monitor: &'a dyn Monitor,
+    /// How closely.
+    pub scope: Scope,
+    /// The time.
+    pub now: SystemTime,
+}
+
 /// What is wrong with an object in one store.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
@@ -92,7 +107,7 @@ pub(super) struct Finding {
 }
 
 /// What was looked at in one store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
     /// Its name.
     pub store: String,
@@ -120,13 +135,7 @@ pub(super) struct Survey<'a> {
 pub(super) type Handler<'h> = dyn FnMut(&Holdings, Vec<Finding>) -> Result<(), Error> + 'h;
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(
-        holdings: Holdings,
-        catalogue: Catalogue,
-        monitor: &'a dyn Monitor,
-        scope: Scope,
-        now: SystemTime,
-    ) -> Self {
+    pub(super) fn new(holdings: Holdings, look: Look<'a>) -> Self {
         let looked = holdings.copies.names().map(|store| Looked {
             store: store.to_owned(),
             ..Looked::default()
@@ -134,10 +143,10 @@ impl<'a> Survey<'a> {
         Self {
             looked: looked.collect(),
             holdings,
-            catalogue: Arc::new(catalogue),
-            monitor,
-            scope,
-            now,
+            catalogue: Arc::new(look.catalogue),
+            monitor: look.monitor,
+            scope: look.scope,
+            now: look.now,
             facts: Facts::default(),
         }
     }
@@ -355,7 +364,7 @@ fn limit(area: Area) -> u64 {
 }
 
 /// A backup that damage may reach.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Hit {
     /// Which.
     pub backup: BackupId,

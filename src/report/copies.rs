@@ -6,6 +6,9 @@ use serde::Serialize;
 use super::Problem;
 use super::text::{Side, Table};
 use super::units::{bytes, count};
+use crate::repo::repair::{Mended, Repaired};
+use crate::repo::replicate::Brought;
+use crate::repo::scrub::{Hit, Looked, Scrubbed};
 
 /// What replicate did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -16,21 +19,6 @@ pub struct Replicated {
     pub backups: u64,
     /// Backups whose manifests are not to be believed and so were copied nowhere.
     pub refused: Vec<Problem>,
-}
-
-/// What a store got.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Brought {
-    /// Its name.
-    pub store: String,
-    /// Objects.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Backups that it lists now and did not before.
-    pub backups: u64,
-    /// Why it does not have everything.
-    pub incomplete: Option<String>,
 }
 
 impl Replicated {
@@ -83,116 +71,30 @@ pub fn replicated(replicated: &Replicated) -> String {
 pub struct Verified {
     /// How closely it looked: `listed` or `scrub`.
     pub level: String,
-    /// In the configured order.
-    pub stores: Vec<Looked>,
-    /// Backups whose manifests were read.
-    pub backups: u64,
-    /// Objects that are not as they should be, at most a thousand.
-    pub bad: Vec<Bad>,
-    /// How many more there are.
-    pub more: u64,
-    /// Backups that they reach or may reach.
-    pub hit: Vec<Hit>,
-}
-
-/// What repair did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Repaired {
-    /// In the configured order.
-    pub stores: Vec<Looked>,
-    /// Backups whose manifests were read.
-    pub backups: u64,
-    /// Objects that are whole again, at most a thousand.
-    pub mended: Vec<Mended>,
-    /// How many there are in all.
-    pub mended_objects: u64,
-    /// Objects that stay as they are, at most a thousand.
-    pub lost: Vec<Bad>,
-    /// How many more there are.
-    pub more: u64,
-    /// Backups that they reach or may reach.
-    pub hit: Vec<Hit>,
-}
-
-/// What was looked at in a store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Looked {
-    /// Its name.
-    pub store: String,
-    /// Objects.
-    pub objects: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Why it was not looked at to the end.
-    pub left_out: Option<String>,
-}
-
-/// An object that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Bad {
-    /// In which store.
-    pub store: String,
-    /// Its name.
-    pub object: String,
-    /// What is wrong, and what was tried.
-    pub what: String,
-}
-
-/// An object that is whole again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mended {
-    /// In which store.
-    pub store: String,
-    /// Its name.
-    pub object: String,
-    /// What was wrong.
-    pub what: String,
-    /// Where its bytes are from.
-    pub from: String,
-}
-
-/// A backup that damage reaches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Hit {
-    /// Its id.
-    pub backup: String,
-    /// Whether it is known to need what is damaged; else it shares a chain with it.
-    pub certain: bool,
-}
-
-impl Verified {
-    /// Whether nothing is wrong and every store was looked at.
-    pub fn is_good(&self) -> bool {
-        self.bad.is_empty() && self.stores.iter().all(|store| store.left_out.is_none())
-    }
-}
-
-impl Repaired {
-    /// Whether nothing is wrong any more and every store was looked at.
-    pub fn is_good(&self) -> bool {
-        self.lost.is_empty() && self.stores.iter().all(|store| store.left_out.is_none())
-    }
+    /// What it found.
+    #[serde(flatten)]
+    pub found: Scrubbed,
 }
 
 /// What verify found: a line for each bad object.
 pub fn verified(verified: &Verified) -> String {
-    let mut text = looked(&verified.stores);
-    for bad in &verified.bad {
+    let Verified { level, found } = verified;
+    let mut text = looked(&found.stores);
+    for bad in &found.bad {
         text.push_str(&format!(
             "store {}: {} {}\n",
             bad.store, bad.object, bad.what
         ));
     }
-    text.push_str(&more(verified.more));
-    text.push_str(&hits(&verified.hit));
-    let backups = count(verified.backups);
-    if verified.is_good() {
+    text.push_str(&more(found.more));
+    text.push_str(&hits(&found.hit));
+    let backups = count(found.backups);
+    if found.is_good() {
         text.push_str(&format!(
-            "nothing is wrong, as far as level {} sees; {backups} backups\n",
-            verified.level
+            "nothing is wrong, as far as level {level} sees; {backups} backups\n"
         ));
-    } else if !verified.bad.is_empty() {
-        let bad = count(verified.bad.len() as u64 + verified.more);
+    } else if !found.bad.is_empty() {
+        let bad = count(found.bad.len() as u64 + found.more);
         text.push_str(&format!(
             "{bad} objects are bad; run lifeboat repair --read\n"
         ));
@@ -225,6 +127,12 @@ pub fn repaired(repaired: &Repaired) -> String {
     let mended = count(repaired.mended_objects);
     let lost = count(repaired.lost.len() as u64 + repaired.more);
     text.push_str(&format!("{mended} objects restored, {lost} cannot be\n"));
+    if !repaired.lost.is_empty() {
+        text.push_str(
+            "no store that answered has a good copy of the rest: bring back one that has, or take one backup with new_chain_every: 1h, so that \
+             later ones do not build upon it\n",
+        );
+    }
     text
 }
 

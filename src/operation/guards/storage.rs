@@ -168,6 +168,10 @@ impl<S: Continued> Continued for Skipped<'_, S> {
         self.sink.expect(pages);
     }
 
+    fn whole(&mut self) {
+        self.sink.whole();
+    }
+
     fn open(&mut self, page: usize) -> Result<Arc<[BaseFile]>> {
         self.sink.open(page)
     }

@@ -127,6 +127,12 @@ impl Continued for ArtifactWriter {
         }
     }
 
+    fn whole(&mut self) {
+        if let Some(base) = &mut self.base {
+            base.used = false;
+        }
+    }
+
     fn open(&mut self, page: usize) -> Result<Arc<[BaseFile]>> {
         self.use_base();
         Ok(Arc::clone(&self.group(page)?.files))

@@ -35,6 +35,8 @@ pub struct Model {
     pub sent: usize,
     /// The base cannot be read.
     pub broken: bool,
+    /// It was told that all comes after all.
+    pub whole: bool,
 }
 
 impl Model {
@@ -141,6 +143,10 @@ impl EntrySink for Model {
 impl Continued for Model {
     fn pages(&self) -> &[BasePage] {
         &self.pages
+    }
+
+    fn whole(&mut self) {
+        self.whole = true;
     }
 
     fn open(&mut self, page: usize) -> anyhow::Result<Arc<[BaseFile]>> {

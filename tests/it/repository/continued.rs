@@ -222,21 +222,23 @@ fn a_change_costs_its_pages_and_not_the_others() {
     assert!(world.read_back(&first) == before);
 }
 
+/// Six megabytes that cannot be compressed.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let next = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()
+    };
+    std::iter::repeat_with(next)
+        .take(1_500_000)
+        .flatten()
+        .collect()
+}
+
 #[test]
 fn a_full_drain_on_a_continued_chain_stores_only_what_changed() {
     let world = World::new();
     let mut tree = tree(4000);
-    let noise = |seed: u32| -> Vec<u8> {
-        let mut state = seed;
-        let next = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()
-        };
-        std::iter::repeat_with(next)
-            .take(1_500_000)
-            .flatten()
-            .collect()
-    };
     tree.insert("./d010/dump".into(), file(noise(1)));
     tree.insert("./d030/dump".into(), file(noise(2)));
     world.continue_with(&tree);
@@ -253,6 +255,23 @@ fn a_full_drain_on_a_continued_chain_stores_only_what_changed() {
         (sent.files, sent.opened, third.manifest.new_bytes),
         (0, 0, 0)
     );
+}
+
+/// A drain that gives up continuing has opened some pages by then, and not the dumps'.
+#[test]
+fn a_full_drain_after_all_stores_only_what_changed() {
+    let world = World::new();
+    let mut tree = tree(4000);
+    tree.insert("./d030/dump".into(), file(noise(2)));
+    world.continue_with(&tree);
+    let tar = tar_of(&tree);
+    let second = world.back_up_with(Some(&world.worker), |writer| {
+        writer.open(0).unwrap();
+        writer.whole();
+        full(&tar, writer);
+    });
+    assert!(world.read_back(&second) == tar);
+    assert_eq!(second.manifest.new_bytes, 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use lifeboat::repo::Settings;
 use lifeboat::repo::bridge::Bridge;
 use lifeboat::repo::catalogue::Catalogue;
 use lifeboat::repo::format::{ComponentRecord, Manifest, PAGE_LIMIT, ROOT_LIMIT};
+use lifeboat::repo::holdings::Holdings;
 use lifeboat::repo::id::{BackupId, ChainId, ComponentName, Foundation};
 use lifeboat::repo::prune::{AT_ONCE, Plan, Prune, Survey};
 use lifeboat::repo::reader::{Fetcher, Reader};
@@ -425,15 +426,8 @@ impl Simulation {
     pub(super) fn replicate(&self) -> Vec<(String, String)> {
         let copies = self.copies();
         let catalogue = self.catalogue(Arc::clone(&copies));
-        let bridge = self.bridge();
-        let replication = Replication::new(
-            copies,
-            bridge,
-            foundation(),
-            NEW_CHAIN_EVERY,
-            catalogue,
-            &Silent,
-        );
+        let holdings = Holdings::new(copies, self.bridge(), foundation(), NEW_CHAIN_EVERY);
+        let replication = Replication::new(holdings, catalogue, &Silent);
         let done = replication.run(|| {}).unwrap();
         assert!(done.refused.is_empty(), "{:?}", done.refused);
         let stores = done.stores.into_iter();
