@@ -39,3 +39,52 @@ fn a_put_is_idempotent_within_a_build() {
     assert_eq!(scene.foundation.journal(), journal, "no script ran again");
     assert_eq!(scene.check(), [first]);
 }
+
+/// What the first component of a failed put had finished is a base: unlisted, and not sent again.
+#[test]
+fn what_a_failed_put_finished_is_not_sent_again() {
+    let backup = |body: &str| json!({"body": body});
+    let group = |name: &str, id: &str, body: &str| {
+        json!({"name": name, "instances": [{"id": id}],
+            "jobs": {"j": {"release": "r", "scripts": {"backup": backup(body)}}}})
+    };
+    let dump = "head -c 3000000 /dev/zero | openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 2>/dev/null \
+                > \"$BBR_ARTIFACT_DIRECTORY/dump\"";
+    let scene = Scene::new(&json!({"director": {}, "deployments": [
+        {"name": "first", "groups": [group("a", "a0", dump)]},
+        {"name": "second", "groups": [group("b", "b0", "echo no; exit 1")]},
+    ]}));
+    let both = json!({"backup": ["deployment/first", "deployment/second"]});
+    let failed = scene.put(&both);
+    assert_eq!(failed.code, 1, "{}", failed.stderr);
+    let last = failed.last_line();
+    assert!(
+        last.contains("no backup was committed") && last.contains("b/b0"),
+        "{last}"
+    );
+    scene.foundation.assert_clean();
+    assert_eq!(scene.check(), [""; 0]);
+    let left = files(&scene.store("one"));
+    let left: Vec<_> = left
+        .keys()
+        .filter(|name| name.to_str().unwrap().contains("/dropped/"))
+        .collect();
+    assert_eq!(left.len(), 1, "{left:?}\n{}", failed.stderr);
+    let fixed = backup("echo yes > \"$BBR_ARTIFACT_DIRECTORY/dump\"");
+    scene
+        .foundation
+        .ask(json!({"do": "set-script", "instance": "b/b0", "job": "j",
+        "script": "backup", "value": fixed}));
+    let put = scene.put(&both).ok();
+    assert_eq!(scene.check(), [put.id()]);
+    let id = left[0].file_stem().unwrap().to_str().unwrap();
+    let continued = format!("from what a failed run left, {id}");
+    assert!(put.stderr.contains(&continued), "{}", put.stderr);
+    let taken = "drained a-0-j.tar from a/a0: 1 files, 2.8 MiB (0 B changed)";
+    assert!(put.stderr.contains(taken), "{}", put.stderr);
+    let got = files(&scene.download(&put.id()));
+    let tar = got
+        .iter()
+        .find(|(name, _)| name.ends_with("deployment/first/a-0-j.tar"));
+    assert!(tar.unwrap().1.len() > 3_000_000);
+}
