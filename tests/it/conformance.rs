@@ -5,6 +5,7 @@ mod backup;
 mod cleanup;
 mod director;
 mod discovery;
+mod drain;
 mod http;
 mod lock_order;
 mod precheck;

@@ -5,6 +5,7 @@
 //!
 //! `LIFEBOAT_YEAR_DAYS` makes it shorter or longer.
 
+mod places;
 mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet};
