@@ -1,6 +1,7 @@
-"""Where the time of a first backup goes: CPU seconds by program and stage (perf, the whole machine), next to what its parts could do
+"""Where the time of a first backup and of a restore goes: CPU seconds by program and stage (perf, the whole machine), next to what its parts could do
 at best here: the SSH stream alone, the uploads alone, each cipher and hash alone."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -32,28 +33,38 @@ def profile(world, programs, workload):
     total = int(output("du", "-sb", "--apparent-size", content).split()[0])
     contender = Lifeboat(world, programs)
     contender.begin(workload)
-    recording = os.path.join(world.scratch, "perf.data")
-    perf = None
-    if shutil.which("perf"):
-        perf = subprocess.Popen(["perf", "record", "-a", "-F", "199", "-o", recording, "sleep", "100000"],
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1)
-    try:
-        found = contender.backup()
-    finally:
+    lines = []
+    for title, step in (("first backup", contender.backup), ("restore", contender.restore)):
+        recording = os.path.join(world.scratch, "perf.data")
+        with recorded(recording) as perf:
+            found = step()
+        lines += [f"A {title} of {total / MB:,.0f} MB of `{workload.name}`: {found['wall']:.1f} s ({total / MB / found['wall']:.0f} MB/s), of which our "
+                  f"program took {found['cpu']:.1f} s of CPU ({total / MB / found['cpu']:.0f} MB per CPU second).", ""]
         if perf:
-            # It writes its file when what it runs ends.
-            for child in output("ps", "-o", "pid=", "--ppid", str(perf.pid)).split():
-                os.kill(int(child), 15)
-            perf.wait()
-    lines = [f"A first backup of {total / MB:,.0f} MB of `{workload.name}`: {found['wall']:.1f} s ({total / MB / found['wall']:.0f} MB/s), of which our "
-             f"program took {found['cpu']:.1f} s of CPU ({total / MB / found['cpu']:.0f} MB per CPU second).", ""]
-    if perf:
-        lines += by_stage(recording, total)
+            lines += by_stage(recording, total)
+            os.unlink(recording)
     lines += ["| at best, alone on this machine | MB/s |", "|---|---:|"]
     lines += [f"| {title} | {rate:,.0f} |" for title, rate in baselines(world, contender, workload, content, total)]
     contender.end()
     return lines
+
+
+@contextlib.contextmanager
+def recorded(recording):
+    """What the whole machine does meanwhile; None where there is no perf."""
+    if not shutil.which("perf"):
+        yield None
+        return
+    perf = subprocess.Popen(["perf", "record", "-a", "-F", "199", "-o", recording, "sleep", "100000"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    try:
+        yield perf
+    finally:
+        # It writes its file when what it runs ends.
+        for child in output("ps", "-o", "pid=", "--ppid", str(perf.pid)).split():
+            os.kill(int(child), 15)
+        perf.wait()
 
 
 def by_stage(recording, total):
