@@ -94,6 +94,16 @@ def verdicts(rows, workloads):
     return lines
 
 
+def conditions(rows, workload):
+    """When the workload was measured, and what else the machine did."""
+    of = [row for row in rows if row["workload"] == workload.name]
+    if not of:
+        return []
+    loads = [row["load"] for row in of]
+    return [f"Measured {min(row['when'] for row in of)} to {max(row['when'] for row in of)}; load of the machine meanwhile, the bench itself included: "
+            f"{min(loads):.1f} to {max(loads):.1f} (5 min)."]
+
+
 def machine():
     def first(path, start):
         with open(path) as file:
@@ -117,7 +127,7 @@ def document(options, command, rows, workloads, contenders, absent, stages):
         "## Against the budgets", "", *verdicts(rows, workloads), "",
     ]
     for workload in workloads:
-        lines += [f"## {workload.name}: {workload.title}", "", *table(rows, workload, contenders), ""]
+        lines += [f"## {workload.name}: {workload.title}", "", *table(rows, workload, contenders), "", *conditions(rows, workload), ""]
     broken = failures(rows)
     if broken:
         lines += ["## What failed", "", *(f"- {row['workload']}, {row['step']}, {row['contender']}, run {row['run']}: {row['failed']}" for row in broken), ""]

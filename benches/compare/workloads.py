@@ -69,21 +69,21 @@ class Files(Workload):
 
 
 class Dumps(Workload):
-    """Four SQL dumps. 1 % of the bytes of each change, in REGIONS runs of rows that become a little longer or shorter, so that
-    what follows moves."""
+    """SQL dumps, a file for each database. One in `changed_of` changes: 1 % of its bytes, in REGIONS runs of rows that become a
+    little longer or shorter, so that what follows moves."""
 
-    def __init__(self, name, title, size):
+    def __init__(self, name, title, size, count, changed_of):
         super().__init__(name, title)
-        self.each = size // 4
+        self.count, self.each, self.changed_of = count, size // count, changed_of
 
     def make(self, directory):
         os.makedirs(directory, exist_ok=True)
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for done in [pool.submit(make_dump, os.path.join(directory, f"db{at}.sql"), at, self.each) for at in range(4)]:
+            for done in [pool.submit(make_dump, os.path.join(directory, f"db{at}.sql"), at, self.each) for at in range(self.count)]:
                 done.result()
 
     def change(self, directory, seed):
-        for at in range(4):
+        for at in random.Random(seed).sample(range(self.count), max(1, self.count // self.changed_of)):
             change_dump(os.path.join(directory, f"db{at}.sql"), random.Random(f"{seed} {at}"))
 
 
@@ -160,11 +160,11 @@ def workloads(options):
     daily = options.daily_size or size // 8
     return [
         Files("blobs", f"{spoken(size)} of blobs that cannot be compressed, {options.blobs:,} files", options.blobs, size),
-        Dumps("dumps", f"{spoken(size)} of SQL dumps, 4 files", size),
+        Dumps("dumps", f"{spoken(size)} of SQL dumps, 100 files", size, 100, 100),
         Files("small", f"{files:,} small files, half of them text", files, files * 2000, text_every=2),
         NoOp("lock", f"{options.instances} instances with scripts that do nothing", options.instances),
         Files("daily-blobs", f"ten daily backups of {spoken(daily)} of blobs, 1 % changed each day", max(100, options.blobs // 8), daily),
-        Dumps("daily-dumps", f"ten daily backups of {spoken(daily)} of SQL dumps, 1 % changed each day", daily),
+        Dumps("daily-dumps", f"ten daily backups of {spoken(daily)} of SQL dumps, 4 files, 1 % of the rows of each changed each day", daily, 4, 1),
     ]
 
 

@@ -51,6 +51,7 @@ fn the_bench_measures_every_step_from_outside() {
     }
     assert_eq!(first["disk"], 0, "{first}");
     assert!(rows[3]["beyond"].as_f64().unwrap() > 0.0, "{}", rows[3]);
+    assert!(first["load"].as_f64().is_some(), "{first}");
     // Whoever did not take part is not judged.
     assert!(
         said.contains("| first backup: wall time, against bbr | blobs | 0.333 | not measured |"),
