@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::depot::Depot;
 use crate::support::foundation::path_with_tools;
-use crate::support::process::{Ended, finish, program, start};
+use crate::support::process::{Ended, finish, program, resource, start};
 use crate::support::request::fixture;
 use crate::support::scene::Scene;
 
@@ -391,4 +392,41 @@ fn readers_pass_over_a_store_that_hangs() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+/// Whichever one is left, and whichever comes first in the configuration.
+#[test]
+fn any_one_store_serves_all_readers() {
+    let mut depot = Depot::new();
+    depot.add_store("three");
+    let first = depot.put("director", &[("a", b"one")]).ok().id();
+    let id = depot.put("director", &[("a", b"two")]).ok().id();
+    for left in ["one", "two", "three"] {
+        let away = |store: &str| depot.path(&format!("{store}.away"));
+        let gone: Vec<_> = ["one", "two", "three"]
+            .into_iter()
+            .filter(|store| *store != left)
+            .collect();
+        for store in &gone {
+            std::fs::rename(depot.path(store), away(store)).unwrap();
+        }
+        let request = json!({"source": depot.source});
+        let check = resource("check", None, None, &request).ok().json();
+        assert_eq!(
+            check,
+            json!([{"id": first}, {"id": id}]),
+            "only {left} is left"
+        );
+        // Exit code 3: it lists all, and two stores are a problem.
+        let list = depot.cli(&["list"]).fails(3).stdout;
+        assert!(list.contains(&first) && list.contains(&id), "{list}");
+        let show = depot.cli(&["show", "latest"]).stdout;
+        assert!(show.starts_with(&format!("backup {id} of")), "{show}");
+        let (get, into) = depot.get(&id);
+        get.ok();
+        assert_eq!(std::fs::read(into.join("director/a")).unwrap(), b"two");
+        for store in &gone {
+            std::fs::rename(away(store), depot.path(store)).unwrap();
+        }
+    }
 }
