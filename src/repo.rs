@@ -22,6 +22,7 @@ mod known;
 mod lines;
 pub mod objects;
 pub mod pipeline;
+pub mod proof;
 pub mod prune;
 pub mod reader;
 pub mod recipients;

@@ -14,6 +14,7 @@ use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
 use crate::repo::holdings::Holdings;
 use crate::repo::id::{BackupId, Foundation};
+use crate::repo::proof::Proofs;
 use crate::repo::reader::Fetcher;
 use crate::repo::seal::{Identity, Recipients};
 use crate::repo::sign::{Signers, WorkerIdentity};
@@ -126,6 +127,17 @@ impl Stores {
     /// Manifests that the settings' signers vouch for.
     pub(super) fn catalogue(&self) -> Catalogue {
         Catalogue::new(
+            Arc::clone(&self.copies),
+            self.bridge.clone(),
+            self.foundation.clone(),
+            self.signers.clone(),
+        )
+    }
+
+    /// Results of verifications and drills.
+    #[allow(dead_code, reason = "verify uses it next")]
+    pub(super) fn proofs(&self) -> Proofs {
+        Proofs::new(
             Arc::clone(&self.copies),
             self.bridge.clone(),
             self.foundation.clone(),

@@ -207,9 +207,10 @@ pub struct Signed {
     pub signature: Option<String>,
 }
 
+/// The second line of a manifest or a proof.
 #[derive(Serialize, Deserialize)]
-struct SignatureLine {
-    signature: String,
+pub(super) struct SignatureLine {
+    pub(super) signature: String,
 }
 
 impl Signed {
@@ -244,7 +245,7 @@ impl Signed {
         bytes
     }
 
-    /// Takes a manifest's bytes apart: the first line with its newline, and the signature
+    /// Takes the bytes of a manifest or a proof apart: the first line with its newline, and the signature
     /// over it. Nothing is understood yet.
     ///
     /// # Errors
@@ -262,7 +263,7 @@ impl Signed {
             _ => {
                 return Err(Error::damaged(
                     object,
-                    "does not have the two lines of a manifest",
+                    "does not have the two lines of a manifest or a proof",
                 ));
             }
         }

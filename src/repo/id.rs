@@ -85,6 +85,16 @@ impl Foundation {
         self.object(&format!("holds/{id}"))
     }
 
+    /// A file beside a backup: a proof.
+    pub fn report(&self, id: &BackupId, file: &str) -> ObjectName {
+        self.object(&format!("reports/{id}/{file}"))
+    }
+
+    /// The prefix of all proofs, with its slash.
+    pub fn reports(&self) -> String {
+        format!("{self}/reports/")
+    }
+
     /// The prefix of all manifests, with its slash.
     pub fn manifests(&self) -> String {
         format!("{self}/backups/")

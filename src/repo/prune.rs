@@ -8,6 +8,7 @@
 mod dropping;
 mod holds;
 mod note;
+mod proofs;
 mod references;
 mod survey;
 mod sweep;
@@ -155,6 +156,8 @@ pub struct Done {
     pub chains: Vec<ChainSwept>,
     /// Manifests of backups dropped long ago that are forgotten now.
     pub forgotten: u64,
+    /// Proofs of backups that are in no store any more, that went or would go.
+    pub proofs: u64,
 }
 
 impl Prune {

@@ -119,6 +119,11 @@ pub fn text(pruned: &Pruned) -> String {
             shown(later)
         ),
     );
+    if pruned.done.proofs > 0 {
+        let proofs = count(pruned.done.proofs);
+        let line = format!("proofs of backups that are gone, {would}deleted: {proofs}");
+        push(&mut text, &line);
+    }
     if pruned.locked() > 0 {
         push(
             &mut text,
@@ -199,6 +204,7 @@ pub fn json(pruned: &Pruned) -> Value {
         "waste_bytes": pruned.waste(),
         "locked": pruned.locked(),
         "forgotten": pruned.done.forgotten,
+        "proofs": pruned.done.proofs,
         "chains": pruned.done.chains.iter().map(chain).collect::<Vec<_>>(),
     })
 }

@@ -86,6 +86,11 @@ fn restores(depot: &Depot, id: &str, night: usize) {
 fn what_is_not_kept_is_dropped_and_swept_after_the_grace_and_the_rest_restores() {
     let depot = Depot::new();
     let ids = history(&depot, 4);
+    for id in [&ids[0], &ids[3]] {
+        let name = format!("prod-east/reports/{id}/20261122T010203Z-contents-passed-0a0b0c0d.json");
+        depot.write(&format!("one/{name}"), b"{}\n");
+        depot.write(&format!("two/{name}"), b"{}\n");
+    }
     let before = files(&depot.path("one"));
 
     let run = cli(&depot, &["prune", "--dry-run"], &keep_last(2)).ok();
@@ -144,10 +149,18 @@ fn what_is_not_kept_is_dropped_and_swept_after_the_grace_and_the_rest_restores()
     // Six days later it is all there still, after eight it is gone.
     age_all(&depot, 6);
     assert_eq!(pruned(&depot, &keep_last(2))["freed"]["objects"], 0);
+    assert_eq!(below(&depot, "one", "reports").len(), 2);
     age_all(&depot, 2);
     let data = depot.objects("data").len();
     let run = pruned(&depot, &keep_last(2));
     assert_eq!(run["freed"]["objects"].as_u64().unwrap(), later);
+    // The proofs of what went go with it, those of what stays stay.
+    assert_eq!(run["proofs"], 1);
+    for store in ["one", "two"] {
+        let left = below(&depot, store, "reports");
+        let kept = |path: &PathBuf| path.starts_with(format!("prod-east/reports/{}", ids[3]));
+        assert!(left.len() == 1 && left.iter().all(kept), "{left:?}");
+    }
     assert_eq!(run["later"]["objects"], 0, "{run}");
     assert_eq!(depot.objects("data").len(), data - 2);
     for night in [2, 3] {

@@ -70,6 +70,7 @@ pub(super) fn sweep(
         }
         done.chains.push(chain.swept);
     }
+    super::proofs::forget(prune, survey, really, done)?;
     forget(prune, survey, really, done)
 }
 
