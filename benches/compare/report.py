@@ -132,5 +132,7 @@ def document(options, command, rows, workloads, contenders, absent, stages):
     if broken:
         lines += ["## What failed", "", *(f"- {row['workload']}, {row['step']}, {row['contender']}, run {row['run']}: {row['failed']}" for row in broken), ""]
     if stages:
-        lines += ["## Where the time goes", "", *stages, ""]
+        with open(os.path.join(os.path.dirname(__file__), "tried.md")) as file:
+            tried = file.read().splitlines()
+        lines += ["## Where the time goes", "", *stages, "", "## What was tried", "", *tried, ""]
     return "\n".join(lines)
