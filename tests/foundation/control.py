@@ -15,6 +15,7 @@ import time
 import jobs
 import tree
 from instance import FoundationError
+from capi_control import CapiVerbs
 from opsman_control import OpsVerbs
 
 
@@ -57,7 +58,7 @@ def ask(path, request):
     return answer
 
 
-class Verbs(OpsVerbs):
+class Verbs(CapiVerbs, OpsVerbs):
     def __init__(self, foundation):
         self.foundation = foundation
 
@@ -165,8 +166,8 @@ class Verbs(OpsVerbs):
         target.authority.context(kind)
         target.certificate = kind
 
-    def do_tokens(self, expire=False, seconds=None, uses=None):
-        uaa = self._service("uaa")
+    def do_tokens(self, expire=False, seconds=None, uses=None, service="uaa"):
+        uaa = self._service(service)
         if seconds is not None:
             uaa.token_seconds = seconds
         if uses is not None:

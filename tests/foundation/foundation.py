@@ -30,7 +30,9 @@ import control  # noqa: E402
 import fixtures  # noqa: E402
 import sandbox  # noqa: E402
 import template  # noqa: E402
+from capi import Capi  # noqa: E402
 from certificates import Authority  # noqa: E402
+from credhub import CredHub  # noqa: E402
 from director import Director  # noqa: E402
 from iaas import Iaas, keep_store  # noqa: E402
 from instance import FoundationError, Instance  # noqa: E402
@@ -49,6 +51,7 @@ class Foundation(Scratch):
         self.journal = f"{directory}/journal"
         self.instances, self.stores = {}, {}
         self.director = self.uaa = self.postgres = self.socks = self.jumpbox = self.opsman = None
+        self.capi = self.credhub = None
         self.keys = {}
         self.iaas = Iaas(spec["iaas"], control.ask)
         self.iaas.make_machine = self.make_machine
@@ -81,11 +84,16 @@ class Foundation(Scratch):
         if given is not None:
             if given.get("auth") == "uaa":
                 self.uaa = Uaa(self.authority, given)
+                self.uaa.host = self.director_host
             self.director = Director(self.authority, given, self.spec["deployments"], self.instances, self.uaa,
                                      self.iaas, self.director_host())
         if self.spec.get("opsman") is not None:
             self.opsman = OpsManager(self.authority, self.spec["opsman"], self)
             self.opsman.set_up()
+        if self.spec.get("capi") is not None:
+            self.capi = Capi(self.authority, self.spec["capi"], self)
+        if self.spec.get("credhub"):
+            self.credhub = CredHub(self.authority, self)
         if self.spec.get("socks"):
             self.socks = Socks()
         if self.spec.get("jumpbox"):
@@ -180,7 +188,8 @@ class Foundation(Scratch):
         return found[0]
 
     def service(self, name):
-        found = {"director": self.director, "uaa": self.uaa, "opsman": self.opsman}.get(name)
+        found = {"director": self.director, "uaa": self.uaa, "opsman": self.opsman, "capi": self.capi,
+                 "cf-uaa": self.capi and self.capi.uaa, "credhub": self.credhub}.get(name)
         if found is None and name in self.stores:
             found = self.stores[name].proxy
         if found is None and name == "socks":
@@ -207,6 +216,10 @@ class Foundation(Scratch):
                           for host in self.spec["hosts"]}
         if self.opsman:
             about["opsman"] = self.opsman.describe()
+        if self.capi:
+            about["capi"] = self.capi.describe()
+        if self.credhub:
+            about["credhub"] = {"url": self.credhub.url}
         about["stores"] = {name: store.describe() for name, store in self.stores.items()}
         if self.postgres:
             about["postgres"] = self.postgres.describe()

@@ -37,6 +37,7 @@ def spec(mysql=3, services=2, windows=True, **options):
             {"name": "windows_diego_cell", "instances": [{"windows": True}],
              "jobs": {"rep_windows": {"release": "diego"}}}]})
     found["opsman"] = opsman(mysql, windows)
+    found["capi"], found["credhub"] = {}, True
     on_demand = [one["name"] for one in found["deployments"] if one["name"].startswith("service-instance_")]
     return whole.restorable(found, {REDIS: on_demand[:-1], MYSQL: on_demand[-1:]})
 

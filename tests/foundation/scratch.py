@@ -54,6 +54,7 @@ class Scratch:
         given.pop("port", None)
         if given.get("auth") == "uaa":
             self.uaa = Uaa(authority, {**given, "clients": known.get("clients", {})})
+            self.uaa.host = self.director_host
         self.director = Director(authority, given, [], self.instances, self.uaa, self.iaas,
                                  self.instances[name] if host.get("director") else None)
         return {"vm_cid": self.director_vm_cid, "disk_cid": self.director_disk_cid}

@@ -18,6 +18,7 @@ sys.path.insert(0, HERE)
 
 import selftest_bbr  # noqa: E402
 import selftest_bosh  # noqa: E402
+import selftest_capi  # noqa: E402
 import selftest_om  # noqa: E402
 import selftest_opsman  # noqa: E402
 import selftest_opsscratch  # noqa: E402
@@ -42,6 +43,7 @@ def main():
         else:
             print(f"{name}: none found, its checks are skipped (name one in ${name.upper()})")
     alone = selftest_parts.CHECKS + selftest_opsman.CHECKS + selftest_opsstates.CHECKS + selftest_opsscratch.CHECKS
+    alone += selftest_capi.CHECKS
     checks = [(one, needed) for needed, several in (
         ((), alone), (("bosh",), selftest_bosh.CHECKS),
         (("bbr",), selftest_bbr.CHECKS + selftest_opsscratch.BBR_CHECKS),

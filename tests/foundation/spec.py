@@ -6,10 +6,11 @@
 import copy
 
 import fixtures
+from capi import SPEC as CAPI
 from instance import FoundationError
 
 TOP = {"fixture", "tas", "director", "deployments", "hosts", "stores", "postgres", "socks", "jumpbox", "artifact",
-       "iaas", "opsman"}
+       "iaas", "opsman", "capi", "credhub"}
 DEPLOYMENT = {"name", "manifest", "manifest_version", "groups", "teams", "variables"}
 GROUP = {"name", "instances", "jobs", "properties", "persistent_disk", "lifecycle"}
 INSTANCE = {"jobs", "files", "sshd", "host_key", "windows", "port"}
@@ -54,6 +55,9 @@ def complete(given):
     check(spec.setdefault("iaas", {}), IAAS, "iaas")
     if spec.get("opsman") is not None:
         complete_opsman(spec["opsman"])
+    if spec.get("capi") is not None:
+        spec["capi"] = {} if spec["capi"] is True else spec["capi"]
+        check(spec["capi"], CAPI, "capi")
     spec["stores"] = [{"name": store} if isinstance(store, str) else store for store in spec.get("stores", [])]
     for store in spec["stores"]:
         check(store, STORE, "store")

@@ -86,7 +86,11 @@ def director():
             restore={"body": f'rm -rf {place}; cp -a "$BBR_ARTIFACT_DIRECTORY"data {place}'})
     return {"name": "bosh", "login": "bbr", "jobs": jobs, "files": {
         "/var/vcap/store/bosh": {"tree": {"files": 40, "big": 1, "odd": False, "seed": "bosh"}},
-        "/var/vcap/store/credhub/dump": {"size": 20000}, "/var/vcap/store/uaa/dump": {"size": 30000}}}
+        "/var/vcap/store/credhub/dump": {"size": 20000}, "/var/vcap/store/credhub/names": {"text": "".join(
+            f"/p-bosh/cf/{name} 2026-01-0{day}T00:00:00Z\n" for day, name in enumerate((
+                "cc-db-key", "uaa-jwt", "diego-ca", "credhub-key"), 1))},
+        "/var/vcap/store/uaa/dump": {"size": 30000},
+        "/var/vcap/store/uaa/users": {"text": "admin director operator-1\n"}}}
 
 
 def service_instance(number):
