@@ -10,7 +10,7 @@
 //! config
 //! operation
 //! foundation | report
-//! bbr | repo | bosh | opsman | ssh
+//! bbr | repo | bosh | opsman | ssh | cloud | inventory
 //! artifact | store | http | remote
 //! clock | secret | monitor | shutdown | parallel
 //! ```
@@ -24,10 +24,12 @@ pub mod bbr;
 pub mod bosh;
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod concourse;
 pub mod config;
 pub mod foundation;
 pub mod http;
+pub mod inventory;
 pub mod monitor;
 pub mod operation;
 pub mod opsman;

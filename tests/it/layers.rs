@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["config"],
     &["operation"],
     &["foundation", "report"],
-    &["bbr", "repo", "bosh", "opsman", "ssh"],
+    &["bbr", "repo", "bosh", "opsman", "ssh", "cloud", "inventory"],
     &["artifact", "store", "http", "remote"],
     &["clock", "secret", "monitor", "shutdown", "parallel"],
 ];
@@ -60,7 +60,15 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("zstd", &["repo/seal"]),
     ("fastcdc", &["repo/chunker"]),
     ("tar", &["artifact/tar", "operation/tree", "bosh/tarball"]),
-    ("flate2", &["bbr/drain/take", "bosh/tarball", "opsman/zip"]),
+    (
+        "flate2",
+        &[
+            "bbr/drain/take",
+            "bosh/tarball",
+            "inventory/spool",
+            "opsman/zip",
+        ],
+    ),
     ("sha2", &["artifact", "repo", "ssh/keys"]),
     // Login keys and signatures are two uses of one format of keys.
     ("ssh_key", &["ssh/keys", "repo/sign", "config/keys"]),
