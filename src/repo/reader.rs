@@ -100,6 +100,15 @@ impl Reader {
     /// # Errors
     /// When anything on the way is missing or damaged, or the receiver refuses.
     pub fn read(&self, root: &Root, receiver: &mut dyn EntryReceiver) -> anyhow::Result<()> {
+        self.read_all(root, Hashing::Here, receiver)
+    }
+
+    fn read_all(
+        &self,
+        root: &Root,
+        hashing: Hashing,
+        receiver: &mut dyn EntryReceiver,
+    ) -> anyhow::Result<()> {
         let mut others = Others {
             reader: self,
             pages: root.others.iter(),
@@ -118,7 +127,7 @@ impl Reader {
                         others.before(files, receiver)?;
                         files += 1;
                         let head = head_bytes(&object, head)?;
-                        begin(&object, line, &head, root.head.form, receiver)?
+                        begin(&object, line, &head, root.head.form, hashing, receiver)?
                     }
                     (Some(file), None) => file,
                     (None, None) => {
@@ -170,16 +179,47 @@ impl Reader {
         to: &mut dyn Write,
         each: &mut dyn FnMut(&ReadEntry<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        self.write_hashing(root, Hashing::Here, to, each)
+    }
+
+    /// The same for whoever compares the digest of each file with that of its entry when it has
+    /// arrived, as an upload does with the instance's sums: the files are not hashed here as well.
+    ///
+    /// # Errors
+    /// As [`Reader::read`], but for a file that has not its digest.
+    pub fn write_file_to_be_compared(
+        &self,
+        root: &Root,
+        to: &mut dyn Write,
+        each: &mut dyn FnMut(&ReadEntry<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.write_hashing(root, Hashing::Elsewhere, to, each)
+    }
+
+    fn write_hashing(
+        &self,
+        root: &Root,
+        hashing: Hashing,
+        to: &mut dyn Write,
+        each: &mut dyn FnMut(&ReadEntry<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut receiver = FileReceiver {
             to,
             each,
             pads: root.head.form != Form::File,
             left_to_pad: 0,
         };
-        self.read(root, &mut receiver)?;
+        self.read_all(root, hashing, &mut receiver)?;
         zeros(to, root.head.zeros)?;
         Ok(())
     }
+}
+
+/// Who compares a file with its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hashing {
+    Here,
+    Elsewhere,
 }
 
 fn begin(
@@ -187,6 +227,7 @@ fn begin(
     line: &FileLine,
     head: &[u8],
     form: Form,
+    hashing: Hashing,
     receiver: &mut dyn EntryReceiver,
 ) -> anyhow::Result<OpenFile> {
     let (Some(digest), Some(size)) = (line.sha256, line.size) else {
@@ -220,7 +261,7 @@ fn begin(
     Ok(OpenFile {
         digest,
         left: size,
-        hash: Sha256::new(),
+        hash: (hashing == Hashing::Here).then(Sha256::new),
     })
 }
 
@@ -228,7 +269,7 @@ fn begin(
 struct OpenFile {
     digest: Digest,
     left: u64,
-    hash: Sha256,
+    hash: Option<Sha256>,
 }
 
 impl OpenFile {
@@ -242,12 +283,15 @@ impl OpenFile {
             .left
             .checked_sub(bytes.len() as u64)
             .ok_or_else(|| Error::damaged(object, "has a file with more parts than bytes"))?;
-        self.hash.update(bytes);
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
         receiver.content(bytes)
     }
 
     fn finish(self, object: &str, receiver: &mut dyn EntryReceiver) -> anyhow::Result<()> {
-        if self.left != 0 || Digest(self.hash.finalize().into()) != self.digest {
+        let other = |hash: Sha256| Digest(hash.finalize().into()) != self.digest;
+        if self.left != 0 || self.hash.is_some_and(other) {
             return Err(Error::damaged(
                 object,
                 "has a file whose content does not have its digest",

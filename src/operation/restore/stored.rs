@@ -192,7 +192,9 @@ impl TarSource for StoredTar<'_> {
         to: &mut dyn Write,
         each: &mut dyn FnMut(&Entry, Option<Digest>),
     ) -> Result<()> {
-        self.reader.write_file(&self.root, to, &mut |entry| {
+        // The sums of the instance are compared with these digests before any script runs.
+        let (reader, root) = (self.reader, &self.root);
+        reader.write_file_to_be_compared(root, to, &mut |entry| {
             if let Some(described) = entry.described {
                 each(described, entry.content.map(|(_, digest)| digest));
             }
