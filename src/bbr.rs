@@ -8,10 +8,10 @@
 //! artifacts off the instances and removes them.
 //!
 //! ```text
-//! discover -> Run::new -> check -> mark -> lock -> backup -> unlock -> drain… -> finish
+//! discover -> Run::new -> check -> mark -> arm -> lock -> backup -> unlock -> drain… -> finish
 //!                                    |       any failure -> unlock(false) -> finish
 //!                                    a signal -> abort
-//! discover -> Run::restoring -> check_restore -> mark -> upload… -> lock -> restore -> unlock -> finish
+//! discover -> Run::restoring -> check_restore -> mark -> upload… -> arm -> lock -> restore -> unlock -> finish
 //! a run that was killed -> discover -> cleanup
 //! ```
 //!
@@ -23,6 +23,7 @@
 //! sections *Drain* and *Failure policy* of `docs/design.md`.
 
 mod abort;
+mod armed;
 pub mod artifact_metadata;
 mod check;
 mod cleanup;

@@ -108,6 +108,7 @@ impl Abort<'_> {
 
     fn go(&self) -> Aborted {
         let mut aborted = Aborted::default();
+        self.run.disarm(|_| true);
         self.end_scripts();
         if !self.run.maybe_locked().is_empty() {
             self.monitor.warn("stopped by a signal: unlocking all jobs");

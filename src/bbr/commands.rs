@@ -150,7 +150,7 @@ pub(super) fn remove(settings: &Settings, whose: Whose<'_>, marker: Marker) -> C
 }
 
 /// A script to start: under which name, and where it lies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) script: Script,
     pub(super) name: String,
@@ -166,17 +166,63 @@ impl Start {
             path: settings.paths.script(job, script),
         }
     }
+
+    /// Whether it is not started any more once its instance was told to stop.
+    fn heeds(&self) -> bool {
+        !matches!(
+            self.script,
+            Script::PostBackupUnlock | Script::PostRestoreUnlock
+        )
+    }
+
+    /// The line by which [`armed`] is asked for it; `None` when a shell would not read back the same
+    /// words from it.
+    pub(super) fn line(&self, environment: &[(String, String)]) -> Option<String> {
+        let heed = if self.heeds() { "heed" } else { "-" };
+        let mut words = vec!["start".to_owned(), heed.to_owned(), self.name.clone()];
+        words.extend(
+            environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
+        words.push(self.path.clone());
+        words
+            .iter()
+            .all(|word| is_plain(word))
+            .then(|| words.join(" ") + "\n")
+    }
+}
+
+/// Whether a shell reads a text as one word that is the text.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/._-:,@%+=".contains(&byte))
 }
 
 /// Runs one script.
 pub(super) fn start(settings: &Settings, label: &str, start: &Start) -> Command {
     let state = settings.paths.state();
-    let heed = match start.script {
-        Script::PostBackupUnlock | Script::PostRestoreUnlock => "",
-        _ => "heed",
-    };
+    let heed = if start.heeds() { "heed" } else { "" };
     let args = [state.as_str(), heed, "one", &start.name, &start.path];
-    shell(label, include_str!("sh/start.sh"), args)
+    shell(label, START, args)
+}
+
+const START: &str = concat!(include_str!("sh/leader.sh"), include_str!("sh/start.sh"));
+
+/// What starts scripts when it is told to; see [`super::armed`].
+pub(super) fn armed(settings: &Settings) -> Command {
+    let text = concat!(include_str!("sh/leader.sh"), include_str!("sh/armed.sh"));
+    let label = "wait for scripts to start";
+    let words = [
+        "bash",
+        "-c",
+        &bare(text),
+        "lifeboat",
+        &settings.paths.state(),
+    ];
+    Command::as_root(label, words)
 }
 
 /// Starts several unlock scripts of one instance at once.
@@ -186,11 +232,7 @@ pub(super) fn start_all(settings: &Settings, starts: &[Start]) -> Command {
         .iter()
         .flat_map(|start| [start.name.as_str(), start.path.as_str()]);
     let args = [state.as_str(), "", "many"].into_iter().chain(pairs);
-    shell(
-        "start what remains to be unlocked",
-        include_str!("sh/start.sh"),
-        args,
-    )
+    shell("start what remains to be unlocked", START, args)
 }
 
 /// Which scripts of ours [`stop`] ends.
@@ -367,6 +409,23 @@ mod tests {
         assert!(text.lines().all(|line| !line.starts_with('#')));
         assert_eq!(command.words[4], b"/var/vcap/jobs");
     }
+
+    #[test]
+    fn only_words_that_a_shell_reads_back_are_put_on_a_line() {
+        let line = |job: &str, value: &str| {
+            let start = Start::new(&Settings::default(), "r", job, Script::Backup);
+            start.line(&[("V".to_owned(), value.to_owned())])
+        };
+        assert_eq!(
+            line("j", "/a/").unwrap(),
+            "start heed backup--j--r V=/a/ /var/vcap/jobs/j/bin/bbr/backup\n"
+        );
+        for odd in ["a b", "a\nb", "a*", "a\\", "$a", "'"] {
+            assert_eq!(line(odd, ""), None, "{odd}");
+            assert_eq!(line("j", odd), None, "{odd}");
+        }
+    }
+
     #[test]
     fn what_is_sent_to_perl_is_perl() {
         let paths = DrainPaths::new(&Settings::default(), "j");

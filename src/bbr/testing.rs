@@ -128,6 +128,10 @@ impl World {
             .unwrap()
     }
 
+    pub(crate) fn host(&self, instance: &str) -> &Host {
+        &self.place(instance).host
+    }
+
     pub(crate) fn hosts(&self) -> Vec<Host> {
         self.places.iter().map(|place| place.host.clone()).collect()
     }

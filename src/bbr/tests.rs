@@ -1,6 +1,7 @@
 //! The module against real scripts and tools, on local "instances".
 
 mod abort;
+mod armed;
 mod backup;
 mod check;
 mod cleanup;

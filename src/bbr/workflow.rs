@@ -3,14 +3,16 @@
 //! The order and its successors are in the module's head. State is kept pessimistically: what may
 //! have happened counts as happened, until the contrary was seen.
 
+mod arming;
 mod scripts;
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 pub(super) use self::scripts::{Call, stop_scripts};
 pub use self::scripts::{JobTime, PhaseReport};
+use super::armed::Armed;
 use super::commands::{self, EXISTS, Marker, Whose};
 use super::error::{Error, Errors, Phase, Trouble};
 use super::schedule::Board;
@@ -54,7 +56,12 @@ pub struct Run {
     mark: Mark,
     locks: bool,
     state: Mutex<State>,
+    /// What starts scripts on an instance, while it does.
+    armed: Mutex<Channels>,
 }
+
+/// By instance.
+type Channels = BTreeMap<usize, Arc<Armed>>;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -62,6 +69,8 @@ pub(super) struct State {
     pub(super) marked: BTreeSet<usize>,
     /// Whether a lock script may have been started.
     pub(super) locking: bool,
+    /// Whether the artifact directories are made.
+    pub(super) directories: bool,
     /// Lock, backup and restore scripts that were started and not seen to end.
     pub(super) unended: BTreeSet<(JobRef, Script)>,
     /// Jobs whose unlock script was seen to end well.
@@ -78,6 +87,7 @@ impl Run {
             mark,
             locks: !unsafe_lock_free,
             state: Mutex::default(),
+            armed: Mutex::default(),
         }
     }
 
@@ -89,6 +99,7 @@ impl Run {
             mark,
             locks: true,
             state: Mutex::default(),
+            armed: Mutex::default(),
         }
     }
 
@@ -183,7 +194,9 @@ impl Run {
         shutdown: &Shutdown,
     ) -> Result<PhaseReport, Errors> {
         let start = Instant::now();
-        self.make_directories(Phase::Backup, shutdown)?;
+        if !self.state().directories {
+            self.make_directories(Phase::Backup, shutdown)?;
+        }
         let call = Call {
             phase: Phase::Backup,
             script: Script::Backup,
@@ -194,37 +207,6 @@ impl Run {
         let mut report = self.phase(&call, free, false, monitor)?;
         report.wall = start.elapsed();
         Ok(report)
-    }
-
-    /// Makes the artifact directory on every instance that has a script that needs one.
-    pub(super) fn make_directories(&self, phase: Phase, shutdown: &Shutdown) -> Result<(), Errors> {
-        let work = self.direction.work();
-        let places = self.places(|instance| instance.has(work));
-        let doing = "making the artifact directory";
-        let errors = self.on_each(&places, shutdown, |place| {
-            let instance = &self.target.instances[place];
-            let names: Vec<String> = instance
-                .jobs
-                .iter()
-                .filter(|job| job.has(work))
-                .map(|job| instance.place_at(self.direction, job).directory)
-                .collect();
-            let command = commands::directories(&self.target.settings, &names);
-            let output = self.ask(phase, place, doing, &command, shutdown)?;
-            match output.exit.status {
-                0 => Ok(()),
-                EXISTS => Err(Error::said(
-                    phase,
-                    format!(
-                        "{} appeared on {} since the check: another run is at work there",
-                        self.target.settings.paths.artifacts(),
-                        self.name(place)
-                    ),
-                )),
-                _ => Err(self.failed(phase, place, doing, output)),
-            }
-        });
-        Errors::check(errors)
     }
 
     /// Runs the unlock scripts of all jobs in reverse order, whether they were locked or not,
@@ -245,6 +227,7 @@ impl Run {
         if !self.state().locking {
             return Ok(PhaseReport::default());
         }
+        self.disarm(|place| self.unended_places().contains(&place));
         self.end_scripts(monitor, shutdown)?;
         let order = self
             .target
@@ -257,6 +240,7 @@ impl Run {
             shutdown,
         };
         let unlocked = self.phase(&call, order.unlock_waits_for(), false, monitor);
+        self.disarm(|_| true);
         let command = commands::unmark(&self.target.settings, &self.mark.run);
         let places: Vec<usize> = {
             let locked = self.maybe_locked();
@@ -307,6 +291,7 @@ impl Run {
     /// # Errors
     /// Of every instance where it failed.
     pub fn finish(&self, shutdown: &Shutdown) -> Result<(), Errors> {
+        self.disarm(|_| true);
         let locked = self.maybe_locked();
         let places: Vec<usize> = self.state().marked.iter().copied().collect();
         let doing = "removing what this run left";

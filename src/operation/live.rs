@@ -170,6 +170,10 @@ impl Live {
     fn scripts(&mut self, context: &Context, taken: &mut Taken) -> bool {
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
         let name = self.plan.name.clone();
+        if let Err(errors) = self.run.arm(monitor, shutdown) {
+            taken.errors.extend(listed(errors));
+            return false;
+        }
         let begin = Instant::now();
         let mut good = true;
         monitor.info(&format!("{name}: lock"));

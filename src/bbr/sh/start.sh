@@ -2,22 +2,7 @@
 # output in files. A name that was started before is not started again but waited for.
 # $1 our own directory; $2 "heed": do not start once told to stop; $3 "one" or "many"; then pairs
 # of a name and a script. One: its output and status. Many: a line "NAME STATUS" for each.
-# The API is down meanwhile: what the shell can do itself starts no other program.
 state=$1 heed=$2 mode=$3; shift 3
-# The words are the inner shell's to expand.
-# shellcheck disable=SC2016
-leader='
-trap : HUP INT TERM
-run=${0#lifeboat-script=}
-if [ "$1" = heed ] && [ -e "$2" ]; then
-  status=143
-else
-  env -u PWD -u OLDPWD -u SHLVL -u _ "$3"
-  status=$?
-fi
-echo "$status" 2>/dev/null >"$run/status"
-exit "$status"
-'
 alive() {
   # A glob of files, not a pattern.
   # shellcheck disable=SC2062
@@ -37,14 +22,15 @@ follow() {
   return "$status"
 }
 start() {
-  run=$state/run/$1 out=/dev/null err=/dev/null
+  run=$state/run/$1
   [ -d "$state/run" ] || { mkdir -p "$state" && mkdir -m 700 "$state/run"; } 2>/dev/null
-  if mkdir "$run" 2>/dev/null; then
-    if { : >"$run/out" && : >"$run/err"; } 2>/dev/null; then out=$run/out err=$run/err; fi
-  elif [ -d "$run" ]; then
+  [ -d "$run" ] || mkdir "$run" 2>/dev/null
+  # Where nothing can be written the script runs all the same: it may be one that unlocks.
+  if ! claim && [ -e "$run/out" ]; then
     follow
     return
   fi
+  # shellcheck disable=SC2154
   setsid --wait sh -c "$leader" "lifeboat-script=$run" "$heed" "$state/stop" "$2" \
     </dev/null >"$out" 2>"$err"
 }

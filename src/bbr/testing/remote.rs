@@ -1,8 +1,8 @@
 //! A remote made of local processes below a root.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -159,7 +159,10 @@ impl Remote for LocalRemote {
         });
         let (name, label, flag) = (self.name.clone(), command.label.clone(), shutdown.clone());
         Ok(Running {
-            stdin: Some(Box::new(stdin)),
+            stdin: Some(Box::new(Rooted {
+                stdin,
+                root: self.root.to_str().unwrap().to_owned(),
+            })),
             stdout: Box::new(Pipe::new(stdout, shutdown.clone())),
             wait: Box::new(move || {
                 let status = wait(&mut child, &flag)?;
@@ -174,6 +177,29 @@ impl Remote for LocalRemote {
                 Ok(Exit { status, stderr })
             }),
         })
+    }
+}
+
+/// Standard input on which [`ROOT`] stands for the root, as in words; a write is a line then.
+struct Rooted {
+    stdin: ChildStdin,
+    root: String,
+}
+
+impl Write for Rooted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains(ROOT) => {
+                self.stdin
+                    .write_all(text.replace(ROOT, &self.root).as_bytes())?;
+                Ok(bytes.len())
+            }
+            _ => self.stdin.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdin.flush()
     }
 }
 

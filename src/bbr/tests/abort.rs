@@ -28,6 +28,7 @@ fn signalled(world: &World) -> (Run, Aborted, Duration) {
     let run = world.run();
     let signal = Shutdown::new();
     run.mark(&never()).unwrap();
+    run.arm(&Silent, &signal).unwrap();
     run.lock(&Silent, &never()).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -119,10 +120,11 @@ fn an_unlock_that_was_under_way_is_not_started_twice() {
     let world = chain("sleep 0.5");
     world.script("g/u2", "c", "backup", "");
     let run = world.run();
+    let signal = Shutdown::new();
     run.mark(&never()).unwrap();
+    run.arm(&Silent, &signal).unwrap();
     run.lock(&Silent, &never()).unwrap();
     run.backup(&Silent, &never()).unwrap();
-    let signal = Shutdown::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             world.await_journal("start g/u1 b post-backup-unlock");

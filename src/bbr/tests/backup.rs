@@ -15,6 +15,11 @@ fn backup(run: &Run) -> Result<(), super::super::Errors> {
 
 #[test]
 fn the_phases_run_in_order_with_the_contracts_variables_only() {
+    phases(|_| {});
+    phases(|run| run.arm(&Silent, &never()).unwrap());
+}
+
+fn phases(arm: impl Fn(&Run)) {
     let world = World::with(&[
         ("j", "pre-backup-lock", "env | sort >lock.env"),
         (
@@ -25,7 +30,10 @@ fn the_phases_run_in_order_with_the_contracts_variables_only() {
         ("j", "post-backup-unlock", "env | sort >unlock.env"),
     ]);
     let run = world.run();
-    backup(&run).unwrap();
+    run.mark(&never()).unwrap();
+    arm(&run);
+    run.lock(&Silent, &never()).unwrap();
+    run.backup(&Silent, &never()).unwrap();
     assert!(world.store("g/u0", "bbr-backup/j/a").exists());
     assert!(world.store("g/u0", "bbr-backup.lifeboat/marker").exists());
     let report = run.unlock(true, &Silent, &never()).unwrap();

@@ -11,7 +11,7 @@ use crate::bbr::script::Script;
 use crate::bbr::target::{JobRef, Target};
 use crate::clock;
 use crate::monitor::Monitor;
-use crate::remote;
+use crate::remote::{self, Command, Output};
 use crate::shutdown::Shutdown;
 
 /// How long a phase took.
@@ -152,28 +152,9 @@ impl Run {
         }
         monitor.info(&format!("{}: {label} starts", instance.name()));
         let begin = Instant::now();
-        let mut attempt = 1;
-        let output = loop {
-            match instance.remote.run(&command, call.shutdown) {
-                Ok(output) => break output,
-                Err(remote::Error::Stopped(stopped)) => {
-                    return Err(Error {
-                        phase: call.phase,
-                        trouble: stopped.into(),
-                    });
-                }
-                Err(error) if unlocks && attempt < UNLOCK_ATTEMPTS => {
-                    monitor.warn(&format!("{error}; {label} is asked after again"));
-                    attempt += 1;
-                    call.shutdown
-                        .sleep(Duration::from_secs(1))
-                        .map_err(|stopped| Error {
-                            phase: call.phase,
-                            trouble: stopped.into(),
-                        })?;
-                }
-                Err(error) => return Err(Error::remote(call.phase, &label, error)),
-            }
+        let output = match self.run_armed(job.instance, &start, &command, call, monitor)? {
+            Some(output) => output,
+            None => self.run_asking(call, job, &label, &command, monitor)?,
         };
         let time = begin.elapsed();
         self.state().unended.remove(&(job, call.script));
@@ -210,6 +191,42 @@ impl Run {
             job: found.name.clone(),
             time,
         })
+    }
+
+    /// Runs one script over a channel of its own, or waits for it where it was started before.
+    fn run_asking(
+        &self,
+        call: &Call<'_>,
+        job: JobRef,
+        label: &str,
+        command: &Command,
+        monitor: &dyn Monitor,
+    ) -> Result<Output, Error> {
+        let remote = &self.target.instance(job).remote;
+        let unlocks = call.script == self.direction().unlock();
+        let mut attempt = 1;
+        loop {
+            match remote.run(command, call.shutdown) {
+                Ok(output) => return Ok(output),
+                Err(remote::Error::Stopped(stopped)) => {
+                    return Err(Error {
+                        phase: call.phase,
+                        trouble: stopped.into(),
+                    });
+                }
+                Err(error) if unlocks && attempt < UNLOCK_ATTEMPTS => {
+                    monitor.warn(&format!("{error}; {label} is asked after again"));
+                    attempt += 1;
+                    call.shutdown
+                        .sleep(Duration::from_secs(1))
+                        .map_err(|stopped| Error {
+                            phase: call.phase,
+                            trouble: stopped.into(),
+                        })?;
+                }
+                Err(error) => return Err(Error::remote(call.phase, label, error)),
+            }
+        }
     }
 }
 

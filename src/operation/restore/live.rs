@@ -274,6 +274,10 @@ impl Live {
     /// Lock, restore, unlock. Whether a restore script may have run.
     fn scripts(&mut self, context: &Context, errors: &mut Vec<Error>) -> bool {
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        if let Err(failed) = self.run.arm(monitor, shutdown) {
+            errors.extend(listed(failed));
+            return false;
+        }
         let begin = Instant::now();
         monitor.info(&format!("{}: lock", self.name));
         let locked = self.run.lock(monitor, shutdown);

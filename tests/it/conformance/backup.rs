@@ -398,6 +398,49 @@ fn a_silent_script_keeps_its_connection() {
     case.foundation.assert_clean();
 }
 
+/// What the program has that starts scripts.
+const ARMED: &str = "echo ready";
+
+/// Kills the server's processes of all connections to the instance this runs on.
+const CUT: &str = r#"ps -e -o pid= -o args= | awk '/sshd:/ && !/listener/ && !/awk/ { print $1 }' | xargs -r kill -KILL"#;
+
+#[test]
+fn a_connection_that_ends_while_a_script_runs_is_made_anew_and_nothing_is_started_twice() {
+    let case = Case::s1();
+    for script in ["pre-backup-lock", "backup", "post-backup-unlock"] {
+        for other in ["pre-backup-lock", "backup", "post-backup-unlock"] {
+            let cut = if other == script { CUT } else { "true" };
+            case.of_j(other, json!(format!("{cut}; sleep 1; echo said")));
+        }
+        case.forget();
+        case.backup().ok();
+        assert_eq!(
+            case.started(),
+            [
+                "g/u0 j pre-backup-lock",
+                "g/u0 j backup",
+                "g/u0 j post-backup-unlock"
+            ]
+        );
+        case.foundation.assert_clean();
+    }
+}
+
+#[test]
+fn a_server_that_grants_one_session_is_enough() {
+    let case = Case::s1();
+    case.foundation.ask(json!({
+        "do": "sshd-config", "instance": "g/u0", "extra": "MaxSessions 1\n"
+    }));
+    case.of_j("pre-backup-lock", json!("true"));
+    case.of_j("post-backup-unlock", json!("true"));
+    case.backup().ok();
+    case.foundation.assert_clean();
+    case.of_j("backup", json!("exit 3"));
+    says(&case.backup_fails(), &["exit code 3"]);
+    case.foundation.assert_clean();
+}
+
 // rows 97, 99
 #[test]
 fn a_connection_that_ends_without_a_status_is_a_failure() {
@@ -410,6 +453,8 @@ fn a_connection_that_ends_without_a_status_is_a_failure() {
         ("cut", "bin/bbr/pre-backup-lock"),
     ] {
         case.forget();
+        // Nor can the channel be opened over which they are started else.
+        case.command_fault("g/u0", ARMED, "cut", json!({}));
         case.command_fault("g/u0", pattern, kind, json!({"times": 1}));
         let log = case.backup_fails();
         let last = log.lines().last().unwrap();

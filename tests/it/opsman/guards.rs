@@ -73,7 +73,7 @@ fn an_apply_changes_that_starts_meanwhile_marks_the_backup() {
     let scene = foundation(&json!({}));
     scene.foundation.ask(
         json!({"do": "command-fault", "instance": "bosh", "kind": "delay", "seconds": 4,
-        "pattern": ".*bin/bbr/backup.*", "times": 1}),
+        "pattern": "echo ready", "times": 1}),
     );
     let child = scene.start_put(&json!({"backup": ["director"]}));
     scene
