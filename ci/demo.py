@@ -26,20 +26,6 @@ WORK = os.path.join(ROOT, "target", "demo")
 FOUNDATION = "demo"
 COMPONENTS = ["ops-manager", "director", "tas", "service-instances"]
 SPEC = {"fixture": "ops", "tas": {"blobs": 3000, "big_blobs": 8, "rows": 1000, "unlock_seconds": 1, "services": 2}}
-STEPS = [
-    ("ops-manager", "imports the saved installation into the Ops Manager that nobody has set up"),
-    ("bosh-state", "takes away what the import tells of the old director's VM"),
-    ("apply-director", "Apply Changes for the director alone: a new VM, empty"),
-    ("director", "the BBR restore of the director, CredHub and UAA, straight from the stores"),
-    ("references", "checks that no VM of the lost foundation can be seen, then forgets them"),
-    ("stemcells", "uploads what no backup holds, from a mirror"),
-    ("scale-down", "a restore of TAS wants exactly one MySQL"),
-    ("apply-tas", "Apply Changes for TAS: new VMs, empty"),
-    ("tas", "the BBR restore of TAS"),
-    ("scale-up", "MySQL back to the recorded count"),
-    ("recreate-instances", "the brokers' errands make the on-demand VMs anew"),
-    ("service-instances", "the BBR restore of their data"),
-]
 # Where each artifact's files come from: component, artifact, its directory inside, instance, directory there.
 SOURCES = [
     ("tas", "blobstore-0-blobstore.tar", "./shared/", "blobstore/blobstore-0", "/var/vcap/store/shared"),
@@ -345,29 +331,45 @@ def stemcell_mirror():
             archive.addfile(head, io.BytesIO(content))
 
 
-def restored_elsewhere(running, source, keys, backup):
-    """The foundation is lost; a second one, empty, takes its place."""
+def canary(second):
+    """What the drill asks of the restored foundation: an app behind the router, a row, a blob."""
+    router = second.ready["router"]["url"]
+    row = ". /var/lib/foundation/postgres.env; psql -X -A -t -c 'select name from apps where id = 7'"
+    blob = "find /var/vcap/store/shared -type f | wc -l"
+    return {"scratch": "scratch-1", "timeout": "1m", "checks": [
+        {"name": "app", "url": f"{router}/app", "contains": "the canary answers"},
+        {"name": "row", "instance": "backup_restore/0", "command": row, "contains": "app-7"},
+        {"name": "blobs", "instance": "blobstore/0", "command": blob, "contains": "3"}]}
+
+
+def drilled(running, source, keys, backup):
+    """The foundation is lost; a second one, empty, takes its place: by a drill, which runs the steps of a restore."""
     step("The foundation is lost", "What it held is noted, then all of it is gone: VMs, disks, Ops Manager. The stores are elsewhere.")
     wanted, first = data(running), running.ready
     running.end()
     stemcell_mirror()
-    second = Running({"opsman": {"state": "fresh"}, "postgres": {"rows": 0}})
+    second = Running({"opsman": {"state": "fresh"}, "postgres": {"rows": 0}, "router": True})
     show(f"{len(first['instances'])} instances are gone; a new Ops Manager VM at {second.ready['opsman']['url']}, not set up; "
          f"nothing else: {len(second.ready['instances'])} VM, no director, an empty IaaS")
     config = f"{WORK}/restore.json"
     with open(config, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         json.dump({"foundation": FOUNDATION, "stores": source["stores"], "trusted_workers": source["trusted_workers"],
-                   "recovery_identity": keys["recovery"], "ops_manager": ops_manager(second.ready, first),
+                   "recovery_identity": keys["recovery"], "worker_identity": keys["worker"], "drill": canary(second),
+                   "ops_manager": ops_manager(second.ready, first),
                    "stemcells": f"{WORK}/stemcells", "id": backup}, file)
     step("lifeboat restore plan", "What a restore of this backup takes on this target: what is automatic, what a person does "
          "or decides, how long it may take.")
     show(run("lifeboat", "--config", config, "restore", "plan"))
-    times = {}
-    for name, why in STEPS:
-        step(f"lifeboat restore {name} --confirm-target {FOUNDATION}", why[0].upper() + why[1:] + ".")
-        began = time.monotonic()
-        show(run("lifeboat", "--config", config, "restore", name, "--confirm-target", FOUNDATION))
-        times[name] = time.monotonic() - began
+    step("lifeboat drill --keep --confirm-target scratch-1", "The restore, rehearsed: it makes sure that nothing of the lost "
+         "foundation can be reached, runs every step, asks for an app, a row and the blobs, and measures.")
+    log = run("lifeboat", "--config", config, "drill", "--keep", "--json", "--confirm-target", "scratch-1")
+    result = json.loads(log)
+    times = {one["name"]: one["ms"] / 1000 for one in result["steps"]}
+    for one in result["steps"]:
+        show(f"{'ok' if one['ok'] else 'FAILED':8}{one['name']:22}{one['ms'] / 1000:6.1f} s   {one['said'][0] if one['said'] else ''}")
+    show(f"recovery time {result['rto_ms'] / 1000:.1f} s; the restored data was {result['rpo_ms'] / 1000:.0f} s old")
+    for note in result["notes"]:
+        show(note)
     step("Everything compared with what was lost", "Files by SHA-256, rows of the Cloud Controller's database, the director's own.")
     found = data(second)
     for name, value in wanted.items():
@@ -375,6 +377,11 @@ def restored_elsewhere(running, source, keys, backup):
             raise Failed(f"after the restore, {name} is not what it was")
         show(f"equal: {name}" + (f" ({len(value)})" if isinstance(value, (dict, list)) else ""))
     clean(second, "after the restore")
+    step("lifeboat drill-cleanup --confirm-target scratch-1", "Everything that the drill made is deleted again.")
+    show(run("lifeboat", "--config", config, "drill-cleanup", "--confirm-target", "scratch-1"))
+    left = second.ask("iaas")["vms"]
+    if left:
+        raise Failed(f"the drill's cleanup left {len(left)} VMs")
     return times, sum(len(value) for name, value in wanted.items() if name.startswith("files"))
 
 
@@ -394,7 +401,7 @@ def summary(first, second, compared, times, restored):
     print("    checked")
     print(f"        {'with instances':20} {compared} files, no difference")
     print(f"        {'by hand':20} tas recovered with age, zstd and Python from the second store, no difference")
-    print("    restored into an empty foundation")
+    print("    drilled: restored into an empty foundation, verified, deleted")
     for name, seconds in times.items():
         print(f"        {name:20} {seconds:.1f} s")
     print(f"        {'all steps':20} {sum(times.values()):.1f} s; {restored} files and every row equal to what was lost")
@@ -433,7 +440,7 @@ def demo():
     step("Every file compared", "By hand with `in`, and `in` with what the instances hold.")
     compare(f"{fetched}/tas", f"{WORK}/by-hand")
     compared = compare_with_instances(running, fetched)
-    times, restored = restored_elsewhere(running, source, keys, ids[1])
+    times, restored = drilled(running, source, keys, ids[1])
     summary(first, second, compared, times, restored)
 
 

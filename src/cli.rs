@@ -6,6 +6,7 @@
 mod arguments;
 mod backup;
 mod cleanup;
+mod drill;
 mod fetch;
 mod hold;
 mod keygen;
@@ -210,6 +211,8 @@ fn dispatch(
             cleanup::run(context, &configuration, stdout)
         }
         Command::Restore { json, .. } => restore::run(context, &configuration, json, stdout),
+        Command::Drill { json, .. } => drill::run(context, &configuration, json, stdout),
+        Command::DrillCleanup { .. } => drill::run(context, &configuration, false, stdout),
         Command::List { all, limit, json } => {
             let most = (!all).then_some(limit);
             list::run(context, settings, most, json, stdout)

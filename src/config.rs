@@ -7,6 +7,7 @@
 
 mod action;
 pub mod document;
+mod drill;
 pub mod environment;
 mod foundation;
 mod keys;
@@ -98,7 +99,7 @@ pub fn resolve(
     if matches!(door, Door::Put { .. }) {
         layers.only_last(&["backup", "from", "cleanup", "prune"]);
     }
-    if matches!(door, Door::Restore(_) | Door::RestorePlan) {
+    if matches!(door, Door::Restore(_) | Door::RestorePlan | Door::Drill(_)) {
         layers.only_last(&["id", "id_file", "from"]);
     }
     resolve_layers(&layers, door, environment).map_err(|fault| layers.locate(fault))

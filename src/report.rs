@@ -7,6 +7,7 @@
 pub mod bars;
 pub mod console;
 pub mod copies;
+pub mod drill;
 pub mod failure;
 pub mod json;
 pub mod prune;

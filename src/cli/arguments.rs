@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{recipients, restore, verify};
 use crate::config::Door;
+use crate::operation::settings::End;
 
 macro_rules! help {
     ($example:literal) => {
@@ -211,6 +212,36 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Rehearses a restore in a scratch foundation: restores, verifies, measures, and takes it down.
+    ///
+    /// Needs an Ops Manager that nobody has set up, in a network and an IaaS account of its own; see
+    /// docs/drill.md. Works on no other. A drill that failed or was aborted goes on when it is run
+    /// again. Exit code 3: every step worked, but what was restored is not as it should be.
+    #[command(after_help = help!("  lifeboat --config drill.yml drill --confirm-target scratch-1"))]
+    Drill {
+        /// 20261122T010203Z-7f3a09bc, or `latest` (the default).
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// The scratch foundation's name once more, as `drill.scratch` has it.
+        #[arg(long, value_name = "SCRATCH")]
+        confirm_target: Option<String>,
+        /// Leaves the restored foundation as it is.
+        #[arg(long)]
+        keep: bool,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deletes everything that a drill left in the scratch foundation. Safe to repeat.
+    ///
+    /// Works on no Ops Manager but one that a drill was begun on, and deletes nothing while its director
+    /// could still refer to the original's VMs.
+    #[command(after_help = help!("  lifeboat --config drill.yml drill-cleanup --confirm-target scratch-1"))]
+    DrillCleanup {
+        /// The scratch foundation's name once more, as `drill.scratch` has it.
+        #[arg(long, value_name = "SCRATCH")]
+        confirm_target: Option<String>,
+    },
     /// Drops backups that the retention does not keep, and sweeps what was dropped before the grace.
     ///
     /// Needs `retention` in the configuration, and the right to delete in every store. Says for each
@@ -269,6 +300,9 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         Command::Prune { .. } => Some(Door::Prune),
         Command::Fetch { .. } => Some(Door::Fetch),
         Command::Restore { step, .. } => Some(step.door()),
+        Command::DrillCleanup { .. } => Some(Door::Drill(End::OnlyTearDown)),
+        Command::Drill { keep: true, .. } => Some(Door::Drill(End::Keep)),
+        Command::Drill { .. } => Some(Door::Drill(End::TearDown)),
         Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
     }
 }
@@ -318,6 +352,20 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
                 if let Some(value) = value {
                     keys.insert(key.to_owned(), value.as_str().into());
                 }
+            }
+        }
+        Command::Drill {
+            id, confirm_target, ..
+        } => {
+            for (key, value) in [("id", id), ("confirm_target", confirm_target)] {
+                if let Some(value) = value {
+                    keys.insert(key.to_owned(), value.as_str().into());
+                }
+            }
+        }
+        Command::DrillCleanup { confirm_target } => {
+            if let Some(name) = confirm_target {
+                keys.insert("confirm_target".to_owned(), name.as_str().into());
             }
         }
         Command::Keygen { .. }

@@ -34,7 +34,8 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         | Action::Fetch(_)
         | Action::Precheck(_)
         | Action::RestorePlan(..)
-        | Action::Restore(_) => {
+        | Action::Restore(_)
+        | Action::Drill(_) => {
             bail!("a put neither reads nor checks nor restores")
         }
     };

@@ -7,7 +7,8 @@ use super::leaf::{Names, Text};
 use super::model::Model;
 use crate::bbr::Direction;
 use crate::operation::settings::{
-    Choices, Component, Origin, Restoration, Selection, Step as RestoreStep, is_backup_id,
+    Choices, Component, Drill, End as DrillEnd, Origin, Restoration, Selection,
+    Step as RestoreStep, is_backup_id,
 };
 
 /// Where a configuration came in.
@@ -38,6 +39,8 @@ pub enum Door {
     RestoreCleanup,
     /// The command `prune`.
     Prune,
+    /// The command `drill`.
+    Drill(DrillEnd),
 }
 
 /// What is asked.
@@ -68,6 +71,8 @@ pub enum Action {
     RestorePlan(Origin, Choices),
     /// One step of a restore.
     Restore(Restoration),
+    /// A restore rehearsed in a scratch foundation.
+    Drill(Box<Drill>),
 }
 
 impl Action {
@@ -82,7 +87,8 @@ impl Action {
             | Self::Fetch(_)
             | Self::FromDirectories(_)
             | Self::Prune
-            | Self::RestorePlan(..) => &[],
+            | Self::RestorePlan(..)
+            | Self::Drill(_) => &[],
         }
     }
 
@@ -101,6 +107,7 @@ impl Action {
         match self {
             Self::Fetch(_) => true,
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
+            Self::Drill(drill) => drill.end != DrillEnd::OnlyTearDown,
             _ => false,
         }
     }
@@ -158,6 +165,9 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
         Door::Prune => Ok(Action::Prune),
         Door::RestorePlan => Ok(Action::RestorePlan(origin(model, None)?, choices(model))),
         Door::Restore(step) => restoration(model, step),
+        Door::Drill(end) => {
+            super::drill::of(model, *end).map(|drill| Action::Drill(Box::new(drill)))
+        }
     }
 }
 
@@ -184,7 +194,7 @@ fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
 }
 
 /// What the operator decided about a restore.
-fn choices(model: &Model) -> Choices {
+pub(super) fn choices(model: &Model) -> Choices {
     Choices {
         in_place: model.in_place.is_some_and(|flag| flag.0),
         ops_manager_version: model
@@ -199,7 +209,7 @@ fn choices(model: &Model) -> Choices {
 }
 
 /// Which backup, or which directory.
-fn origin(model: &Model, step: Option<&RestoreStep>) -> Result<Origin, Fault> {
+pub(super) fn origin(model: &Model, step: Option<&RestoreStep>) -> Result<Origin, Fault> {
     let given = [
         ("id", &model.id),
         ("id_file", &model.id_file),

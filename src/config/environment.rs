@@ -175,6 +175,8 @@ fn value_of(path: &str, text: &str, name: &str) -> Result<Value, Invalid> {
         "tas",
         "limits",
         "retention",
+        "drill",
+        "drill.checks",
     ]
     .contains(&path);
     let list = text.trim_start().starts_with('[');

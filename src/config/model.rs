@@ -45,6 +45,7 @@ pub(crate) struct Model {
     pub(crate) in_place: Option<Flag>,
     pub(crate) accept_ops_manager_version: Option<Text>,
     pub(crate) stemcells: Option<Text>,
+    pub(crate) drill: Option<DrillModel>,
 }
 
 /// One entry of `stores`: a bucket, or a directory when it has a `path`.
@@ -154,10 +155,33 @@ pub(crate) struct RetentionModel {
     pub(crate) keep_minimum: Option<Count>,
 }
 
+/// `drill`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct DrillModel {
+    pub(crate) scratch: Option<Text>,
+    pub(crate) timeout: Option<Span>,
+    pub(crate) checks: Option<Vec<CheckModel>>,
+}
+
+/// One entry of `drill.checks`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct CheckModel {
+    pub(crate) name: Option<Text>,
+    pub(crate) url: Option<Text>,
+    pub(crate) status: Option<Count>,
+    pub(crate) ca_cert: Option<Text>,
+    pub(crate) deployment: Option<Text>,
+    pub(crate) instance: Option<Text>,
+    pub(crate) command: Option<Text>,
+    pub(crate) contains: Option<Text>,
+}
+
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 9] = [
+    let sections: [(&'static str, &'static [&'static str]); 11] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
         ("stores[].object_lock", fields_of::<ObjectLockModel>()),
@@ -167,6 +191,8 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
         ("tas", fields_of::<TasModel>()),
         ("limits", fields_of::<LimitsModel>()),
         ("retention", fields_of::<RetentionModel>()),
+        ("drill", fields_of::<DrillModel>()),
+        ("drill.checks[]", fields_of::<CheckModel>()),
     ];
     sections
         .into_iter()

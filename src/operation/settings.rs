@@ -1,11 +1,13 @@
 //! What the use cases are told, as plain validated values. `config` makes them, whatever
 //! door the input came through; nothing here reads files, flags or the environment.
 
+mod drill;
 mod restoration;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::drill::{Check, Drill, End, Page, Question};
 pub use self::restoration::{Choices, Origin, Restoration, Step};
 pub use crate::foundation::{
     Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,

@@ -12,7 +12,7 @@ pub(super) mod instances;
 mod isolation;
 pub(super) mod note;
 mod pull;
-mod reach;
+pub(super) mod reach;
 mod references;
 pub(super) mod scale;
 pub(super) mod state_file;

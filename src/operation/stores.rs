@@ -135,7 +135,6 @@ impl Stores {
     }
 
     /// Results of verifications and drills.
-    #[allow(dead_code, reason = "verify uses it next")]
     pub(super) fn proofs(&self) -> Proofs {
         Proofs::new(
             Arc::clone(&self.copies),

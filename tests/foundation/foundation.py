@@ -38,6 +38,7 @@ from iaas import Iaas, keep_store  # noqa: E402
 from instance import FoundationError, Instance  # noqa: E402
 from opsman import OpsManager  # noqa: E402
 from postgres import Postgres  # noqa: E402
+from router import Router  # noqa: E402
 from scratch import Scratch  # noqa: E402
 from socks import Jumpbox, Socks  # noqa: E402
 from spec import complete  # noqa: E402
@@ -51,7 +52,7 @@ class Foundation(Scratch):
         self.journal = f"{directory}/journal"
         self.instances, self.stores = {}, {}
         self.director = self.uaa = self.postgres = self.socks = self.jumpbox = self.opsman = None
-        self.capi = self.credhub = None
+        self.capi = self.credhub = self.router = None
         self.keys = {}
         self.iaas = Iaas(spec["iaas"], control.ask)
         self.iaas.make_machine = self.make_machine
@@ -96,6 +97,8 @@ class Foundation(Scratch):
             self.credhub = CredHub(self.authority, self)
         if self.spec.get("socks"):
             self.socks = Socks()
+        if self.spec.get("router"):
+            self.router = Router(self)
         if self.spec.get("jumpbox"):
             self.jumpbox = Jumpbox(self.instances["jumpbox"], self.keys["jumpbox"])
         self.seconds = time.monotonic() - began
@@ -189,7 +192,7 @@ class Foundation(Scratch):
 
     def service(self, name):
         found = {"director": self.director, "uaa": self.uaa, "opsman": self.opsman, "capi": self.capi,
-                 "cf-uaa": self.capi and self.capi.uaa, "credhub": self.credhub}.get(name)
+                 "cf-uaa": self.capi and self.capi.uaa, "credhub": self.credhub, "router": self.router}.get(name)
         if found is None and name in self.stores:
             found = self.stores[name].proxy
         if found is None and name == "socks":
@@ -223,6 +226,8 @@ class Foundation(Scratch):
         about["stores"] = {name: store.describe() for name, store in self.stores.items()}
         if self.postgres:
             about["postgres"] = self.postgres.describe()
+        if self.router:
+            about["router"] = self.router.describe()
         if self.socks:
             about["socks"] = {"url": f"socks5://127.0.0.1:{self.socks.port}"}
         if self.jumpbox:
@@ -320,6 +325,10 @@ def serve_in_namespaces(arguments):
     os.chmod(directory, 0o755)
     directory = os.path.realpath(directory)
     os.umask(0o022)
+    if spec.get("network"):
+        sandbox.own_network()
+    with open(f"{directory}/pid", "w") as file:
+        file.write(str(os.getpid()))  # as seen from outside: whoever wants into our network
     sandbox.unshare(sandbox.CLONE_NEWNS | sandbox.CLONE_NEWPID)
     sandbox.private_mounts()
 

@@ -267,6 +267,19 @@ class OpsManager(Export, Install, Read, Staged, Service):
             self.startup, self.state = [], "locked"
         self.refuse(refused_seconds)
 
+    def renew(self):
+        """A new VM from the image: a new host key, nothing of ours on its disk, nothing set up."""
+        if self.running():
+            raise FoundationError("an Apply Changes still runs")
+        machine = self.foundation.instances["opsman"]
+        with self.lock:
+            self.uaa.expire_tokens()
+            self.startup, self.state, self.model, self.busy = [], "fresh", None, None
+            self.begin_installations()
+            machine.execute(["/bin/bash", "-c", "rm -rf /var/tempest /var/lib/lifeboat"])
+            self.vm.prepare()
+        return machine.rotate_host_key()
+
     def describe(self):
         ssh = self.foundation.instances["opsman"]
         about = {"url": self.url, "state": self.state, "uaa": f"{self.url}/uaa",

@@ -37,6 +37,10 @@ class OpsVerbs:
     def do_opsman_reboot(self, refused_seconds=0):
         self._opsman().reboot(refused_seconds)
 
+    def do_opsman_renew(self):
+        """The VM is deleted in the IaaS and made anew from its image: nobody has set it up."""
+        return {"host_public_key": self._opsman().renew()}
+
     def do_opsman_refuse(self, seconds):
         """No listener for so long."""
         self._opsman().refuse(seconds)

@@ -19,8 +19,9 @@ BROKER_ERRANDS = [{"name": "register-broker", "post_deploy": True},
                   {"name": "delete-all-service-instances-and-deregister-broker", "pre_delete": True}]
 
 
-def spec(mysql=3, services=2, windows=True, **options):
-    """`mysql` instances, `services` Redis instances with scripts; the rest are the options of `tas`."""
+def spec(mysql=3, services=2, windows=True, director_port=None, **options):
+    """`mysql` instances, `services` Redis instances with scripts, the port of SSH to the director; the rest are the
+    options of `tas`."""
     found = tas.spec(**{"auth": "uaa", "cells": 1, "blobs": 200, "rows": 200, "unlock_seconds": 0, "big_blobs": 1,
                         **options, "service_instances": services, "foundation_name": CF})
     foundation_cf(next(one for one in found["deployments"] if one["name"] == CF), mysql)
@@ -39,7 +40,10 @@ def spec(mysql=3, services=2, windows=True, **options):
     found["opsman"] = opsman(mysql, windows)
     found["capi"], found["credhub"] = {}, True
     on_demand = [one["name"] for one in found["deployments"] if one["name"].startswith("service-instance_")]
-    return whole.restorable(found, {REDIS: on_demand[:-1], MYSQL: on_demand[-1:]})
+    found = whole.restorable(found, {REDIS: on_demand[:-1], MYSQL: on_demand[-1:]})
+    if director_port:
+        found["hosts"][0]["port"] = director_port
+    return found
 
 
 def foundation_cf(cf, mysql):

@@ -117,7 +117,8 @@ class Read:
         director = self.director_model()
         if name == "bosh_commandline_credentials":
             api = self.foundation.director
-            environment = api.url if api else "https://" + self.spec.get("director_address", NOBODY)
+            nobody = self.spec.get("director_api", self.spec.get("director_address", NOBODY))
+            environment = api.url if api else f"https://{nobody}"
             client, secret = (OPS_CLIENT, director["clients"].get(OPS_CLIENT, "")) if director["clients"] else (
                 director["uaa"].get("username", "admin"), director["uaa"].get("password", "admin"))
             return Answer.json({"credential": f"BOSH_CLIENT={client} BOSH_CLIENT_SECRET={secret} BOSH_CA_CERT="

@@ -4,13 +4,17 @@ Knows nothing of foundations. Everything here needs root.
 """
 
 import ctypes
+import fcntl
 import os
 import signal
+import socket
+import struct
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID = 0x20000, 0x4000000, 0x20000000
+CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
 PR_SET_PDEATHSIG = 1
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine, 155)
 
@@ -29,6 +33,18 @@ def _bytes(text):
 
 def unshare(flags):
     _check(_libc.unshare(flags), "unshare")
+
+
+def enter(handle, kind):
+    """Join a namespace that is open as a file."""
+    _check(_libc.setns(handle, kind), "setns")
+
+
+def own_network():
+    """A network namespace with nothing in it but a loopback device."""
+    unshare(CLONE_NEWNET)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        fcntl.ioctl(one, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
 def mount(source, target, kind=None, flags=0, data=None):

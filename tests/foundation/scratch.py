@@ -51,7 +51,8 @@ class Scratch:
         self.make_login(name, self.instances[name], login, key.get("private_key_pem"))
         authority = self.authority_of(workspace.get("authority"))
         given = {**known.get("uaa", {}), "empty": True}
-        given.pop("port", None)
+        if not self.spec.get("network"):  # in a network of its own it has the original's address
+            given.pop("port", None)
         if given.get("auth") == "uaa":
             self.uaa = Uaa(authority, {**given, "clients": known.get("clients", {})})
             self.uaa.host = self.director_host

@@ -10,7 +10,7 @@ from capi import SPEC as CAPI
 from instance import FoundationError
 
 TOP = {"fixture", "tas", "director", "deployments", "hosts", "stores", "postgres", "socks", "jumpbox", "artifact",
-       "iaas", "opsman", "capi", "credhub"}
+       "iaas", "opsman", "capi", "credhub", "network", "router"}
 DEPLOYMENT = {"name", "manifest", "manifest_version", "groups", "teams", "variables"}
 GROUP = {"name", "instances", "jobs", "properties", "persistent_disk", "lifecycle"}
 INSTANCE = {"jobs", "files", "sshd", "host_key", "windows", "port"}
@@ -24,7 +24,7 @@ DIRECTOR = {"auth", "username", "password", "client", "secret", "token_type", "t
 IAAS = {"shared", "agents", "cannot_tell"}
 OPSMAN = {"version", "state", "users", "clients", "passphrase", "identity_provider", "info", "token_seconds",
           "token_uses", "parallel", "latency", "export", "startup", "locked_as", "wrong_passphrase", "import_seconds",
-          "install_seconds", "products", "adjust", "director", "director_address", "director_manifest", "certificates",
+          "install_seconds", "products", "adjust", "director", "director_address", "director_api", "director_manifest", "certificates",
           "rotation", "iaas_type", "stemcells", "stemcell_present", "diagnostics", "verifiers", "host",
           "port"}
 PRODUCT = {"type", "guid", "version", "label", "stemcell", "errands", "team_client", "credentials", "pending",

@@ -21,6 +21,7 @@ mod damage;
 mod disk;
 mod docs;
 mod documents;
+mod drill;
 mod forgery;
 mod incremental;
 mod keygen;

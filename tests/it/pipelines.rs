@@ -7,7 +7,7 @@ use std::process::Command;
 
 use lifeboat::config::environment::Environment;
 use lifeboat::config::{self, Door, Layer, Layers};
-use lifeboat::operation::settings::Step;
+use lifeboat::operation::settings::{End, Step};
 use serde_json::{Value, json};
 
 use crate::support::pipeline::{
@@ -24,6 +24,8 @@ fn values() -> Value {
     values["recovery_identity"] = RECOVERY.into();
     values["recipients"] = json!([RECIPIENT]);
     values["target_ops_manager"]["ssh_private_key"] = fixture!("rsa_pem").into();
+    values["scratch_ops_manager"]["ssh_private_key"] = fixture!("rsa_pem").into();
+    values["drill_worker_identity"] = fixture!("ed25519").into();
     values["confirm_target"] = values["foundation"].clone();
     values["deployment"] = values["deployments"][0].clone();
     values
@@ -197,6 +199,8 @@ fn door(args: &Value) -> Door {
         ["restore", "plan"] => Door::RestorePlan,
         ["restore", step] => Door::Restore(Step::parse(step).unwrap()),
         ["restore-cleanup"] => Door::RestoreCleanup,
+        ["drill"] => Door::Drill(End::TearDown),
+        ["drill-cleanup"] => Door::Drill(End::OnlyTearDown),
         ["prune", ..] => Door::Prune,
         ["replicate" | "verify" | "repair", ..] => Door::Read,
         _ => panic!("{args:?}"),
@@ -273,6 +277,12 @@ fn no_cleanup_is_forgotten() {
             );
             checked += 1;
         }
+        for (_, step) in steps(&pipeline, "task").filter(|(name, _)| *name == "drill") {
+            let ensure = &step["ensure"];
+            assert_eq!(ensure["task"], "drill-cleanup", "{path}");
+            assert!(ensure["timeout"].is_string(), "{path}: drill");
+            checked += 1;
+        }
         let restores = [
             "restore-director",
             "restore-tas",
@@ -302,7 +312,7 @@ fn no_cleanup_is_forgotten() {
             "{path}: attempts or interruptible"
         );
     }
-    assert!(checked >= 11, "{checked}");
+    assert!(checked >= 12, "{checked}");
 }
 
 fn variables_filled(value: &Value) -> String {

@@ -64,7 +64,7 @@ impl Origin {
 }
 
 /// How an operator reaches an Ops Manager that has this scene's installation, or will have it.
-fn ops_manager(scene: &Scene, foundation: &Foundation) -> Value {
+pub fn ops_manager(scene: &Scene, foundation: &Foundation) -> Value {
     let mut config = scene.params["ops_manager"].clone();
     let there = &foundation.ready["opsman"];
     let vm = &there["ssh"];
@@ -183,7 +183,7 @@ impl<'a> Target<'a> {
 }
 
 /// A stemcell's tarball in a mirror.
-fn stemcell(mirror: &Path, name: &str, version: &str) {
+pub fn stemcell(mirror: &Path, name: &str, version: &str) {
     let manifest = format!(
         "---\nname: {name}\nversion: \"{version}\"\nsha1: da39a3ee5e6b4b0d3255bfef95601890afd80709\n\
          operating_system: ubuntu-jammy\napi_version: 3\nbosh_protocol: \"1\"\n\

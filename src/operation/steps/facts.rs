@@ -12,6 +12,8 @@ use super::super::record::{Deployment, Record};
 pub(in crate::operation) struct Facts {
     pub(in crate::operation) ops_manager_version: String,
     pub(in crate::operation) iaas: String,
+    /// Where the original's Ops Manager was, `host` or `host:port`.
+    pub(in crate::operation) ops_manager_address: String,
     /// What the IaaS calls the director's VM.
     pub(in crate::operation) director_vm_cid: Option<String>,
     pub(in crate::operation) products: Vec<Product>,
@@ -26,10 +28,20 @@ pub(in crate::operation) struct Facts {
     pub(in crate::operation) stemcells: Vec<(String, String)>,
     /// How many the director knew.
     pub(in crate::operation) deployments: usize,
+    /// Each with its kind (`product`, `on-demand`, `other`), its groups and their sizes.
+    pub(in crate::operation) deployed: Vec<Deployed>,
     /// How many of them were on-demand service instances.
     pub(in crate::operation) on_demand: usize,
     /// Runs of Apply Changes that succeeded.
     pub(in crate::operation) runs: Vec<Run>,
+}
+
+/// A deployment as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::operation) struct Deployed {
+    pub(in crate::operation) name: String,
+    pub(in crate::operation) on_demand: bool,
+    pub(in crate::operation) groups: Vec<(String, usize)>,
 }
 
 /// A product of the foundation.
@@ -73,6 +85,7 @@ impl Facts {
         Ok(Self {
             ops_manager_version: record.ops_manager.version,
             iaas: record.ops_manager.iaas,
+            ops_manager_address: record.ops_manager.address,
             director_vm_cid: record.director.vm_cid,
             networks: networks.collect(),
             domains: [record.domains.system, record.domains.apps]
@@ -88,6 +101,19 @@ impl Facts {
                 .collect(),
             stemcells,
             deployments: record.deployments.len(),
+            deployed: record
+                .deployments
+                .iter()
+                .map(|one| Deployed {
+                    name: one.name.clone(),
+                    on_demand: on_demand(&one),
+                    groups: one
+                        .groups
+                        .iter()
+                        .map(|group| (group.name.clone(), group.instances))
+                        .collect(),
+                })
+                .collect(),
             on_demand: record.deployments.iter().filter(on_demand).count(),
             runs: record
                 .apply_changes

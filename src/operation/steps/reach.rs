@@ -15,14 +15,14 @@ use crate::remote::Remote;
 
 /// The ways, opened when needed.
 pub(in crate::operation) struct Reach<'a> {
-    pub(super) context: &'a Context,
+    pub(in crate::operation) context: &'a Context,
     settings: &'a Settings,
     director: OnceLock<Arc<bosh::Director>>,
 }
 
 impl<'a> Reach<'a> {
     /// Nothing is sent yet.
-    pub(super) fn new(context: &'a Context, settings: &'a Settings) -> Self {
+    pub(in crate::operation) fn new(context: &'a Context, settings: &'a Settings) -> Self {
         Self {
             context,
             settings,
@@ -30,17 +30,17 @@ impl<'a> Reach<'a> {
         }
     }
 
-    pub(super) fn wait(&self) -> Wait {
+    pub(in crate::operation) fn wait(&self) -> Wait {
         Wait::unless(&self.context.shutdown)
     }
 
     /// The target's Ops Manager. Its calls are made one after another: no two of these at once.
-    pub(super) fn ops_manager(&self) -> Result<OpsManager> {
+    pub(in crate::operation) fn ops_manager(&self) -> Result<OpsManager> {
         discovery::client(self.context, self.settings)
     }
 
     /// The target's director, as a client with all rights. Keys are asked for anew.
-    pub(super) fn director(&self) -> Result<Arc<bosh::Director>> {
+    pub(in crate::operation) fn director(&self) -> Result<Arc<bosh::Director>> {
         if let Some(director) = self.director.get() {
             return Ok(Arc::clone(director));
         }
@@ -51,7 +51,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Ops Manager's VM over SSH.
-    pub(super) fn ops_manager_vm(&self) -> Result<Arc<dyn Remote>> {
+    pub(in crate::operation) fn ops_manager_vm(&self) -> Result<Arc<dyn Remote>> {
         let vm = self
             .foundation(self.settings)
             .ops_manager_vm(&self.context.shutdown)?;

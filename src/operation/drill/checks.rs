@@ -1,0 +1,166 @@
+//! What the restored foundation must answer: pages, and commands on its instances. An app behind
+//! the router, a row of a database, a blob, a secret that resolves: whoever drills says where his
+//! are.
+//!
+//! No answer is ever shown: it may be a secret.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+use super::super::Context;
+use super::super::backup;
+use super::super::settings::{Check, Page, Question, Settings};
+use crate::foundation::Aim;
+use crate::http::{self, Client, Method, Request, Url, Wait};
+use crate::remote::Command;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_secs(3);
+/// How long one page may take.
+const PAGE_TIME: Duration = Duration::from_secs(30);
+/// How long a command may be silent.
+const SILENCE: Duration = Duration::from_secs(300);
+/// The longest answer that is looked at, bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// What checks need to know.
+pub(super) struct Asker<'a> {
+    pub(super) context: &'a Context,
+    pub(super) settings: &'a Settings,
+    /// PEM certificates that Ops Manager knows.
+    pub(super) authorities: Option<String>,
+    pub(super) tas: Option<String>,
+}
+
+impl Asker<'_> {
+    /// Asks until the answer is right or the time is over. Gives what was found, as a sentence.
+    pub(super) fn ask(&self, check: &Check, patience: Duration) -> Result<String> {
+        let began = Instant::now();
+        loop {
+            let error = match self.once(check) {
+                Ok(said) => return Ok(said),
+                Err(error) => error,
+            };
+            self.context.shutdown.check()?;
+            let left = patience.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Err(error.context(format!(
+                    "{}: not right within {}",
+                    check.name,
+                    crate::clock::spoken(patience)
+                )));
+            }
+            self.context
+                .monitor
+                .debug(&format!("{}: {error:#}; asking again", check.name));
+            self.context.shutdown.sleep(PAUSE.min(left))?;
+        }
+    }
+
+    fn once(&self, check: &Check) -> Result<String> {
+        let answer = match &check.question {
+            Question::Url(page) => self.page(page)?,
+            Question::Command {
+                deployment,
+                instance,
+                command,
+            } => {
+                let deployment = deployment
+                    .as_ref()
+                    .or(self.tas.as_ref())
+                    .context("the backup has no TAS; give the check's deployment")?;
+                self.command(deployment, instance, command, &check.name)?
+            }
+        };
+        if let Some(wanted) = &check.contains {
+            ensure!(
+                contains(&answer, wanted.as_bytes()),
+                "the answer ({} bytes) does not contain the expected text",
+                answer.len()
+            );
+        }
+        Ok(format!("{}: as expected", check.name))
+    }
+
+    fn page(&self, page: &Page) -> Result<Vec<u8>> {
+        let client = Client::new(
+            http::Settings {
+                ca_cert: page.ca_cert.clone().or_else(|| self.authorities.clone()),
+                connect_timeout: PAGE_TIME,
+                response_timeout: PAGE_TIME,
+                body_limit: LIMIT,
+                ..http::Settings::default()
+            },
+            Arc::clone(&self.context.monitor),
+        )?;
+        let url = Url::parse(&page.url).map_err(|_says_less| anyhow!("the URL cannot be used"))?;
+        let wait = Wait::unless(&self.context.shutdown).no_longer_than(PAGE_TIME);
+        let response = client.send(&Request::new(Method::Get, url), &wait)?;
+        ensure!(
+            response.status == page.status,
+            "{} answered with status {}, not {}",
+            page.url,
+            response.status,
+            page.status
+        );
+        Ok(response.body)
+    }
+
+    fn command(
+        &self,
+        deployment: &str,
+        instance: &str,
+        command: &str,
+        name: &str,
+    ) -> Result<Vec<u8>> {
+        let foundation = backup::open_foundation(self.context, self.settings);
+        let aim = Aim::Deployment(deployment.to_owned());
+        let reached = foundation.reach(&aim, &self.context.shutdown)?;
+        let is_it = |host: &&crate::bbr::Host| {
+            let (group, rest) = instance.split_once('/').unwrap_or((instance, ""));
+            host.group == group
+                && (rest.is_empty() || host.id == rest || host.index.as_deref() == Some(rest))
+        };
+        let found = reached.hosts.iter().find(is_it);
+        let result = match found {
+            None => Err(anyhow!("{deployment} has no instance {instance} that runs")),
+            Some(host) => {
+                let command =
+                    Command::as_root(&format!("the check {name}"), ["bash", "-c", command])
+                        .silent_for(SILENCE);
+                host.remote
+                    .run(&command, &self.context.shutdown)
+                    .map_err(anyhow::Error::from)
+            }
+        };
+        for problem in reached.close() {
+            self.context.monitor.warn(&problem);
+        }
+        let output = result?;
+        if !output.exit.ok() {
+            bail!(
+                "the command on {deployment}/{instance} ended with status {}",
+                output.exit.status
+            );
+        }
+        Ok(output.stdout)
+    }
+}
+
+fn contains(answer: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || answer.windows(wanted.len()).any(|piece| piece == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contains;
+
+    #[test]
+    fn a_text_is_found_anywhere_in_an_answer() {
+        assert!(contains(b"status: up\n", b"up"));
+        assert!(contains(b"", b""));
+        assert!(!contains(b"status: u", b"up"));
+    }
+}

@@ -1,0 +1,177 @@
+//! How a drill went: plain types, the table for people, JSON for programs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::spoken;
+
+/// A drill that came to an end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drilled {
+    /// Whose backup was restored.
+    pub foundation: String,
+    /// Which.
+    pub backup: String,
+    /// Where.
+    pub scratch: String,
+    /// In order: the steps of the restore, then the stages of the verification.
+    pub steps: Vec<DrillStep>,
+    /// How long all of them took: the recovery time, without what people do between them.
+    pub rto: Duration,
+    /// How old the restored data was when the drill began.
+    pub rpo: Duration,
+    /// How long before this backup the one before it was taken.
+    pub interval: Option<Duration>,
+    /// How often the drill was begun; more than once after a failure or an abort.
+    pub runs: u32,
+    /// What is not covered, and other things to know, as sentences.
+    pub notes: Vec<String>,
+    /// What became of the scratch foundation, as a sentence.
+    pub scratch_is: String,
+}
+
+/// One step of the restore or stage of the verification.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrillStep {
+    /// Its name.
+    pub name: String,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether all was well.
+    pub ok: bool,
+    /// What was found, as sentences; what was wrong where it is not well.
+    pub said: Vec<String>,
+    /// What that would mean in the real disaster, and what to do; where it is not well.
+    pub means: Option<&'static str>,
+}
+
+impl Drilled {
+    /// Whether every step and stage was well.
+    pub fn passed(&self) -> bool {
+        self.steps.iter().all(|step| step.ok)
+    }
+}
+
+/// The table at the end of a log.
+pub fn text(drilled: &Drilled) -> String {
+    let result = if drilled.passed() { "passed" } else { "FAILED" };
+    let mut text = format!(
+        "drill of backup {} of {} in {}: {result}\n\n",
+        drilled.backup, drilled.foundation, drilled.scratch
+    );
+    let width = drilled
+        .steps
+        .iter()
+        .map(|step| step.name.chars().count())
+        .max()
+        .unwrap_or_default();
+    for step in &drilled.steps {
+        let mark = if step.ok { "ok    " } else { "FAILED" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "  {mark}  {:width$}  {:>9}",
+            step.name,
+            seconds(step.took)
+        );
+        if !step.ok {
+            for said in &step.said {
+                let _ = writeln!(text, "          {said}");
+            }
+            if let Some(means) = step.means {
+                let _ = writeln!(text, "          what this means: {means}");
+            }
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\nRTO  {}: all steps and stages, without making the Ops Manager VM and without the time between them",
+        spoken(drilled.rto)
+    );
+    let _ = writeln!(
+        text,
+        "RPO  {}: the age of the restored data when the drill began{}",
+        spoken(drilled.rpo),
+        match drilled.interval {
+            Some(interval) => format!(
+                "; {} lay between this backup and the one before it",
+                spoken(interval)
+            ),
+            None => String::new(),
+        }
+    );
+    for note in &drilled.notes {
+        let _ = writeln!(text, "note {note}");
+    }
+    let _ = writeln!(text, "{}", drilled.scratch_is);
+    text
+}
+
+fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+/// The same for programs; times in milliseconds.
+pub fn json(drilled: &Drilled) -> Value {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "foundation": drilled.foundation,
+        "backup": drilled.backup,
+        "scratch": drilled.scratch,
+        "result": if drilled.passed() { "passed" } else { "failed" },
+        "steps": drilled.steps.iter().map(|step| json!({
+            "name": step.name,
+            "ms": ms(step.took),
+            "ok": step.ok,
+            "said": step.said,
+            "means": step.means,
+        })).collect::<Vec<_>>(),
+        "rto_ms": ms(drilled.rto),
+        "rpo_ms": ms(drilled.rpo),
+        "interval_ms": drilled.interval.map(ms),
+        "runs": drilled.runs,
+        "notes": drilled.notes,
+        "scratch_is": drilled.scratch_is,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_which_step_failed_and_what_that_means() {
+        let step = |name: &str, ok: bool| DrillStep {
+            name: name.to_owned(),
+            took: Duration::from_millis(1250),
+            ok,
+            said: vec!["quota exceeded".to_owned()],
+            means: (!ok).then_some("no foundation"),
+        };
+        let mut drilled = Drilled {
+            foundation: "prod-east".to_owned(),
+            backup: "B".to_owned(),
+            scratch: "scratch-1".to_owned(),
+            steps: vec![step("ops-manager", true), step("apply-director", false)],
+            rto: Duration::from_secs(90),
+            rpo: Duration::from_secs(7200),
+            interval: Some(Duration::from_secs(86_400)),
+            scratch_is: "scratch-1 is left as it is".to_owned(),
+            ..Drilled::default()
+        };
+        let shown = text(&drilled);
+        let expected = "drill of backup B of prod-east in scratch-1: FAILED\n\n\
+             \x20 ok      ops-manager         1.2 s\n\
+             \x20 FAILED  apply-director      1.2 s\n\
+             \x20         quota exceeded\n\
+             \x20         what this means: no foundation\n";
+        assert!(shown.starts_with(expected), "{shown}");
+        assert_eq!(json(&drilled)["result"], "failed");
+        drilled.steps.pop();
+        assert!(text(&drilled).contains("passed"));
+        assert_eq!(json(&drilled)["rto_ms"], 90_000);
+    }
+}
