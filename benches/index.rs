@@ -210,6 +210,7 @@ fn measure(run: &str, files: u64, place: &Path) -> String {
         phases: Vec::new(),
         artifacts: vec![artifact],
         notes: Vec::new(),
+        downtime: Vec::new(),
     };
     let summary = Summary {
         components: vec![record],

@@ -18,6 +18,7 @@ mod model;
 mod object_lock;
 mod ops_manager;
 mod place;
+mod probes;
 mod repository;
 mod retention;
 mod unknown;
@@ -148,6 +149,7 @@ fn resolve_layers(
             repository,
             foundation,
             build: environment.build(),
+            probes: probes::of(&model)?,
         },
         prune: action.prunes(&model),
         action,

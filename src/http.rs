@@ -195,7 +195,7 @@ impl Client {
                 Ok(_) => false,
                 Err(error) => error.worth_repeating(request.repeatable),
             };
-            if !again || attempt == ATTEMPTS {
+            if !again || request.once || attempt == ATTEMPTS {
                 return match outcome {
                     Ok((_, answer)) => Ok(answer),
                     // Nothing was sent by this attempt, but maybe by an earlier one.

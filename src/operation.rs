@@ -19,6 +19,7 @@ mod ops_manager;
 mod parts;
 mod plan;
 mod preflight;
+mod probes;
 pub mod prune;
 pub mod recipients;
 mod record;

@@ -117,6 +117,25 @@ pub struct Component {
     pub artifacts: Vec<Artifact>,
     /// What a restorer must know of it.
     pub notes: Vec<String>,
+    /// What its users lost while it was locked, by probe.
+    pub downtime: Vec<Downtime>,
+}
+
+/// What one probe saw while a component was locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downtime {
+    /// Its name.
+    pub probe: String,
+    /// How often it asked.
+    pub asked: u64,
+    /// How many answers were not right.
+    pub failed: u64,
+    /// How long it was down, all in all.
+    pub took: Duration,
+    /// The first and the last failed question, RFC 3339.
+    pub failures: Option<(String, String)>,
+    /// Whether it had not come back when the component was done.
+    pub still: bool,
 }
 
 impl Component {
@@ -323,6 +342,7 @@ pub(crate) mod testing {
             components: vec![
                 Component {
                     notes: Vec::new(),
+                    downtime: Vec::new(),
                     name: "director".to_owned(),
                     phases: phases
                         .iter()
@@ -346,6 +366,7 @@ pub(crate) mod testing {
                 },
                 Component {
                     notes: Vec::new(),
+                    downtime: Vec::new(),
                     name: "tas".to_owned(),
                     phases: Vec::new(),
                     artifacts: vec![artifact("mysql-0-mysql-restore.tar", 1, 32 << 10, None)],

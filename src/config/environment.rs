@@ -177,6 +177,7 @@ fn value_of(path: &str, text: &str, name: &str) -> Result<Value, Invalid> {
         "retention",
         "drill",
         "drill.checks",
+        "probes",
     ]
     .contains(&path);
     let list = text.trim_start().starts_with('[');

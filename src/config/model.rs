@@ -46,6 +46,7 @@ pub(crate) struct Model {
     pub(crate) accept_ops_manager_version: Option<Text>,
     pub(crate) stemcells: Option<Text>,
     pub(crate) drill: Option<DrillModel>,
+    pub(crate) probes: Option<Vec<ProbeModel>>,
 }
 
 /// One entry of `stores`: a bucket, or a directory when it has a `path`.
@@ -178,10 +179,21 @@ pub(crate) struct CheckModel {
     pub(crate) contains: Option<Text>,
 }
 
+/// One entry of `probes`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct ProbeModel {
+    pub(crate) name: Option<Text>,
+    pub(crate) url: Option<Text>,
+    pub(crate) status: Option<Count>,
+    pub(crate) ca_cert: Option<Text>,
+    pub(crate) contains: Option<Text>,
+}
+
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 11] = [
+    let sections: [(&'static str, &'static [&'static str]); 12] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
         ("stores[].object_lock", fields_of::<ObjectLockModel>()),
@@ -193,6 +205,7 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
         ("retention", fields_of::<RetentionModel>()),
         ("drill", fields_of::<DrillModel>()),
         ("drill.checks[]", fields_of::<CheckModel>()),
+        ("probes[]", fields_of::<ProbeModel>()),
     ];
     sections
         .into_iter()

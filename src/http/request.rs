@@ -42,6 +42,7 @@ pub struct Request {
     pub(super) repeatable: bool,
     pub(super) response_timeout: Option<Duration>,
     pub(super) limit: Option<u64>,
+    pub(super) once: bool,
 }
 
 impl Request {
@@ -84,6 +85,7 @@ impl Request {
             repeatable: false,
             response_timeout: None,
             limit: None,
+            once: false,
         }
     }
 
@@ -106,6 +108,13 @@ impl Request {
     #[must_use]
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// Makes a single attempt: for who wants to know how it went, not to have the answer.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.once = true;
         self
     }
 

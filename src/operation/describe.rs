@@ -109,6 +109,18 @@ fn component(record: &format::ComponentRecord) -> report::Component {
             })
             .collect(),
         notes: record.notes.clone(),
+        downtime: record
+            .downtime
+            .iter()
+            .map(|one| report::Downtime {
+                probe: one.probe.clone(),
+                asked: one.asked,
+                failed: one.failed,
+                took: Duration::from_millis(one.ms),
+                failures: one.first.clone().zip(one.last.clone()),
+                still: one.still,
+            })
+            .collect(),
     }
 }
 

@@ -81,6 +81,7 @@ fn store(
         meter.finish();
         records.push(ComponentRecord {
             notes: Vec::new(),
+            downtime: Vec::new(),
             name: name.clone(),
             started,
             finished: clock::rfc3339(context.clock.now()),

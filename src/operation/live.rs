@@ -327,6 +327,7 @@ impl Live {
             phases: self.phases.clone(),
             artifacts,
             notes: Vec::new(),
+            downtime: Vec::new(),
         }
     }
 }

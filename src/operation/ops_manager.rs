@@ -222,6 +222,7 @@ impl Exported {
             phases: self.phases,
             artifacts,
             notes: guards.notes(NAME),
+            downtime: Vec::new(),
         };
         Ok((component, self.runs))
     }

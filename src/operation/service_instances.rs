@@ -235,6 +235,7 @@ fn record(
         phases: Vec::new(),
         artifacts: vec![artifact],
         notes,
+        downtime: Vec::new(),
     })
 }
 

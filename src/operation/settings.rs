@@ -26,6 +26,19 @@ pub struct Settings {
     pub foundation: Foundation,
     /// The Concourse build that asks, if one does.
     pub build: Option<Build>,
+    /// Pages that are watched while components are locked.
+    pub probes: Vec<Probe>,
+}
+
+/// A page that users need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// For people: `api`, `uaa`, `credhub`, `app`.
+    pub name: String,
+    /// Which.
+    pub page: Page,
+    /// What its answer must contain.
+    pub contains: Option<String>,
 }
 
 /// Where backups are kept and who can open them.

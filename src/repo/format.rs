@@ -157,6 +157,13 @@ pub struct ComponentRecord {
     /// What a restorer must know of it: what it does not hold, what changed while it was taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What users lost while it was locked, as probes saw it from outside.
+    #[serde(
+        default,
+        deserialize_with = "objects",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub downtime: Vec<DowntimeRecord>,
 }
 
 impl ComponentRecord {
@@ -177,6 +184,32 @@ pub struct PhaseRecord {
     pub name: String,
     /// Milliseconds.
     pub ms: u64,
+}
+
+/// What one probe saw from the lock on, until it answered again after the unlock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DowntimeRecord {
+    /// Its name.
+    #[serde(deserialize_with = "text")]
+    pub probe: String,
+    /// How often it asked, about once a second.
+    #[serde(default, deserialize_with = "number")]
+    pub asked: u64,
+    /// How many answers were not right, or did not come in time.
+    #[serde(default, deserialize_with = "number")]
+    pub failed: u64,
+    /// Milliseconds from each first failed question to the next that was answered, together.
+    #[serde(default, deserialize_with = "number")]
+    pub ms: u64,
+    /// When the first failed question was asked, RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
+    /// When the last failed question was asked, RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// Whether it had not answered again when the component was done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still: bool,
 }
 
 /// One artifact of a component.

@@ -72,6 +72,20 @@ fn component(component: &Component) -> Value {
     if !component.notes.is_empty() {
         value["notes"] = json!(component.notes);
     }
+    if !component.downtime.is_empty() {
+        let probes = component.downtime.iter().map(|one| {
+            json!({
+                "probe": one.probe,
+                "asked": one.asked,
+                "failed": one.failed,
+                "ms": millis(one.took),
+                "first": one.failures.as_ref().map(|(first, _)| first),
+                "last": one.failures.as_ref().map(|(_, last)| last),
+                "still": one.still,
+            })
+        });
+        value["downtime"] = probes.collect();
+    }
     if let (Some(map), Some(time)) = (value.as_object_mut(), component.api_unavailable()) {
         map.insert("api_unavailable_ms".to_owned(), millis(time).into());
     }

@@ -81,6 +81,10 @@ pub fn facts(backup: &Backup) -> Vec<(String, String)> {
     if !unavailable.is_empty() {
         facts.push(("api_unavailable".to_owned(), unavailable));
     }
+    let seen = downtime(&backup.components);
+    if !seen.is_empty() {
+        facts.push(("downtime_seen".to_owned(), seen));
+    }
     facts.push(("drained".to_owned(), bytes(backup.drained_bytes)));
     facts.push(("changed".to_owned(), bytes(backup.changed_bytes)));
     facts.push((
@@ -130,6 +134,32 @@ fn api_unavailable(components: &[Component]) -> String {
                 spoken(component.phase("backup")),
                 spoken(component.phase("unlock")),
             ))
+        })
+        .collect();
+    parts.join("; ")
+}
+
+/// `tas: api 41.0 s (41 of 55 answers failed), app 0 of 55; …`: what probes saw.
+fn downtime(components: &[Component]) -> String {
+    let watched = components.iter().filter(|part| !part.downtime.is_empty());
+    let parts: Vec<String> = watched
+        .map(|part| {
+            let probes: Vec<String> = part
+                .downtime
+                .iter()
+                .map(|one| match one.failed {
+                    0 => format!("{} 0 of {}", printable(&one.probe), count(one.asked)),
+                    failed => format!(
+                        "{} {}{} ({} of {} answers failed)",
+                        printable(&one.probe),
+                        if one.still { "at least " } else { "" },
+                        spoken(one.took),
+                        count(failed),
+                        count(one.asked)
+                    ),
+                })
+                .collect();
+            format!("{}: {}", part.name, probes.join(", "))
         })
         .collect();
     parts.join("; ")

@@ -133,6 +133,7 @@ fn sample() -> Manifest {
         recovery_age: String::new(),
         components: vec![ComponentRecord {
             notes: Vec::new(),
+            downtime: Vec::new(),
             name: ComponentName::parse("tas").unwrap(),
             started: String::new(),
             finished: String::new(),

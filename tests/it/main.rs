@@ -30,6 +30,7 @@ mod opsman;
 mod pipelines;
 mod plan;
 mod planted;
+mod probes;
 mod prune;
 mod recipients;
 mod recovery;

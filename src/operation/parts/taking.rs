@@ -13,6 +13,7 @@ use crate::operation::coverage::{self, Inputs};
 use crate::operation::guards::Guards;
 use crate::operation::live::Taken;
 use crate::operation::ops_manager::{self, Exported};
+use crate::operation::probes::Probing;
 use crate::operation::record;
 use crate::operation::service_instances::{self, Instances};
 use crate::operation::settings::Settings;
@@ -111,7 +112,17 @@ impl<'a> Taking<'a> {
             Part::One(live) => {
                 let name = live.name().to_string();
                 let deployment = live.deployment().map(str::to_owned);
-                let taken = live.take(self.context, self.to, &mut || guards.after_unlock(&name));
+                let probing = Probing::start(self.context, self.settings);
+                let mut taken = live.take(self.context, self.to, &mut || {
+                    if let Some(probing) = &probing {
+                        probing.unlocked();
+                    }
+                    guards.after_unlock(&name);
+                });
+                let seen = probing.map(|probing| probing.end(self.context, &name));
+                if let (Some(record), Some(seen)) = (&mut taken.record, seen) {
+                    record.downtime = seen;
+                }
                 let good = self.keep(taken, guards);
                 match deployment {
                     Some(deployment) => self.saved.deployments.push(deployment),

@@ -198,6 +198,7 @@ impl Model {
             let summary = Summary {
                 components: vec![ComponentRecord {
                     notes: Vec::new(),
+                    downtime: Vec::new(),
                     name: component(),
                     started: time.clone(),
                     finished: time,

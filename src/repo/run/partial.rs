@@ -161,6 +161,7 @@ impl Run {
             phases: Vec::new(),
             artifacts,
             notes: Vec::new(),
+            downtime: Vec::new(),
         };
         components.into_iter().map(record).collect()
     }

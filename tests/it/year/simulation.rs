@@ -294,6 +294,7 @@ impl Simulation {
         let summary = Summary {
             components: vec![ComponentRecord {
                 notes: Vec::new(),
+                downtime: Vec::new(),
                 name: component(),
                 started,
                 finished: clock::rfc3339(self.clock.now()),

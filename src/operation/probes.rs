@@ -1,0 +1,363 @@
+//! Downtime seen from outside: while a component is locked, pages that its users need are asked for
+//! each second, and what they would have lost is written down next to the phases' own times.
+//!
+//! It never delays or fails a backup: before the lock it waits a few seconds at most, at the end not
+//! at all. A page that does not answer rightly before the lock says nothing about the backup; it is
+//! named and not counted.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Context;
+use super::settings::{Probe, Settings};
+use crate::clock::{self, Clock};
+use crate::http::{self, Client, Method, Request, Url, Wait};
+use crate::repo::format::DowntimeRecord;
+use crate::report::units::count;
+use crate::shutdown::Shutdown;
+
+/// From one question to the next.
+const PACE: Duration = Duration::from_secs(1);
+/// An answer that takes longer is a failed one: a user has given up by then.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the lock waits for the first answers.
+const BEFORE: Duration = Duration::from_millis(3500);
+/// Nobody watches longer than this.
+const LONGEST: Duration = Duration::from_secs(12 * 3600);
+/// The longest answer that is looked at, bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// Probes of one component while it is taken.
+pub(super) struct Probing {
+    shared: Arc<Shared>,
+    names: Vec<String>,
+}
+
+struct Shared {
+    stop: Shutdown,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the lock began and the unlock ended.
+    locked: Option<Instant>,
+    unlocked: Option<Instant>,
+    seen: Vec<Seen>,
+}
+
+/// What one probe saw.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether it answered rightly before the lock; why not.
+    before: Option<Result<(), String>>,
+    asked: u64,
+    failed: u64,
+    down: Duration,
+    down_since: Option<Instant>,
+    last_bad: Option<Instant>,
+    first: Option<SystemTime>,
+    last: Option<SystemTime>,
+}
+
+impl Seen {
+    fn note(&mut self, began: Instant, at: SystemTime, answer: &Result<(), String>) {
+        self.asked += 1;
+        match answer {
+            Ok(()) => {
+                if let Some(since) = self.down_since.take() {
+                    self.down += began.saturating_duration_since(since);
+                }
+            }
+            Err(_) => {
+                self.failed += 1;
+                self.down_since.get_or_insert(began);
+                self.last_bad = Some(Instant::now());
+                self.first.get_or_insert(at);
+                self.last = Some(at);
+            }
+        }
+    }
+
+    fn record(&self, probe: &str) -> DowntimeRecord {
+        let still = self.down_since.is_some();
+        let open = self
+            .down_since
+            .zip(self.last_bad)
+            .map_or(Duration::ZERO, |(since, last)| {
+                last.saturating_duration_since(since)
+            });
+        DowntimeRecord {
+            probe: probe.to_owned(),
+            asked: self.asked,
+            failed: self.failed,
+            ms: u64::try_from((self.down + open).as_millis()).unwrap_or(u64::MAX),
+            first: self.first.map(clock::rfc3339),
+            last: self.last.map(clock::rfc3339),
+            still,
+        }
+    }
+}
+
+impl Probing {
+    /// Asks each page once, then each second from a thread of its own. `None` without any.
+    /// Without certificates of their own, pages must prove themselves by those of the foundation.
+    pub(super) fn start(context: &Context, settings: &Settings) -> Option<Self> {
+        let probes = settings.probes.as_slice();
+        let api = settings.foundation.bosh.as_ref();
+        let authorities = api.and_then(|api| api.ca_cert.as_deref());
+        if probes.is_empty() {
+            return None;
+        }
+        let shared = Arc::new(Shared {
+            stop: context.shutdown.limited(LONGEST),
+            clock: Arc::clone(&context.clock),
+            state: Mutex::new(State {
+                seen: probes.iter().map(|_| Seen::default()).collect(),
+                ..State::default()
+            }),
+            answered: Condvar::new(),
+        });
+        for (place, probe) in probes.iter().enumerate() {
+            let asker = Asker::new(context, probe, authorities);
+            let shared = Arc::clone(&shared);
+            let name = format!("probe-{}", probe.name);
+            let spawned = thread::Builder::new()
+                .name(name)
+                .spawn(move || match asker {
+                    Ok(asker) => shared.watch(place, &asker),
+                    Err(problem) => shared.first(place, Err(problem)),
+                });
+            if spawned.is_err() {
+                context
+                    .monitor
+                    .warn(&format!("probe {}: no thread to watch with", probe.name));
+            }
+        }
+        let probing = Self {
+            shared,
+            names: probes.iter().map(|probe| probe.name.clone()).collect(),
+        };
+        probing.before(context);
+        Some(probing)
+    }
+
+    /// Waits for the first answers, not for long, and says which probes do not count.
+    fn before(&self, context: &Context) {
+        let state = self.shared.lock();
+        let (mut state, _) = self
+            .shared
+            .answered
+            .wait_timeout_while(state, BEFORE, |state| {
+                !context.shutdown.is_raised() && state.seen.iter().any(|seen| seen.before.is_none())
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        for (seen, name) in state.seen.iter_mut().zip(&self.names) {
+            let before = seen
+                .before
+                .get_or_insert_with(|| Err("it does not answer".to_owned()));
+            if let Err(why) = before {
+                context.monitor.warn(&format!(
+                    "probe {name}: not right before the lock ({why}), so it says nothing about this backup and is not counted"
+                ));
+            }
+        }
+        state.locked = Some(Instant::now());
+    }
+
+    /// The scripts have ended; each probe goes on until it answers again.
+    pub(super) fn unlocked(&self) {
+        self.shared.lock().unlocked.get_or_insert_with(Instant::now);
+    }
+
+    /// What was seen. Waits for nobody.
+    pub(super) fn end(self, context: &Context, component: &str) -> Vec<DowntimeRecord> {
+        self.shared.stop.raise();
+        let state = self.shared.lock();
+        let counted = state.seen.iter().zip(&self.names);
+        let records: Vec<_> = counted
+            .filter(|(seen, _)| matches!(seen.before, Some(Ok(()))))
+            .map(|(seen, name)| seen.record(name))
+            .collect();
+        drop(state);
+        for one in &records {
+            context.monitor.info(&said(component, one));
+        }
+        records
+    }
+}
+
+/// One line for people.
+fn said(component: &str, one: &DowntimeRecord) -> String {
+    let head = format!("{component}: seen from outside: {}", one.probe);
+    let (Some(first), Some(last)) = (&one.first, &one.last) else {
+        return format!("{head} answered all of {} questions", count(one.asked));
+    };
+    format!(
+        "{head} was down for {} ({} of {} answers failed, the first at {first}, the last at {last}{})",
+        clock::spoken(Duration::from_millis(one.ms)),
+        count(one.failed),
+        count(one.asked),
+        if one.still {
+            "; it had not come back when this was written"
+        } else {
+            ""
+        }
+    )
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first(&self, place: usize, answer: Result<(), String>) {
+        let mut state = self.lock();
+        if let Some(seen) = state.seen.get_mut(place) {
+            seen.before.get_or_insert(answer);
+        }
+        self.answered.notify_all();
+    }
+
+    /// Asks until it is told to stop, or has a right answer to a question from after the unlock.
+    fn watch(&self, place: usize, asker: &Asker) {
+        let mut next = Instant::now();
+        loop {
+            let (began, at) = (Instant::now(), self.clock.now());
+            let answer = asker.ask(&self.stop);
+            if self.stop.is_raised() {
+                return;
+            }
+            if self.over(place, began, at, answer) {
+                return;
+            }
+            next = (next + PACE).max(Instant::now());
+            if self
+                .stop
+                .sleep(next.saturating_duration_since(Instant::now()))
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn over(
+        &self,
+        place: usize,
+        began: Instant,
+        at: SystemTime,
+        answer: Result<(), String>,
+    ) -> bool {
+        let mut state = self.lock();
+        let (locked, unlocked) = (state.locked, state.unlocked);
+        let Some(seen) = state.seen.get_mut(place) else {
+            return true;
+        };
+        if locked.is_none_or(|locked| began < locked) {
+            drop(state);
+            self.first(place, answer);
+            return false;
+        }
+        if !matches!(seen.before, Some(Ok(()))) {
+            return true;
+        }
+        seen.note(began, at, &answer);
+        answer.is_ok() && unlocked.is_some_and(|unlocked| began >= unlocked)
+    }
+}
+
+/// One page.
+struct Asker {
+    client: Client,
+    url: Url,
+    status: u16,
+    contains: Option<String>,
+}
+
+impl Asker {
+    fn new(context: &Context, probe: &Probe, authorities: Option<&str>) -> Result<Self, String> {
+        let own = probe.page.ca_cert.clone();
+        let client = Client::new(
+            http::Settings {
+                ca_cert: own.or_else(|| authorities.map(str::to_owned)),
+                connect_timeout: PATIENCE,
+                response_timeout: PATIENCE,
+                body_limit: LIMIT,
+                ..http::Settings::default()
+            },
+            Arc::clone(&context.monitor),
+        );
+        Ok(Self {
+            client: client.map_err(|error| error.to_string())?,
+            url: Url::parse(&probe.page.url)
+                .map_err(|_says_less| "its URL cannot be used".to_owned())?,
+            status: probe.page.status,
+            contains: probe.contains.clone(),
+        })
+    }
+
+    /// Why the answer is not right. Never shows it.
+    fn ask(&self, stop: &Shutdown) -> Result<(), String> {
+        let request = Request::new(Method::Get, self.url.clone()).once();
+        let wait = Wait::unless(stop).no_longer_than(PATIENCE);
+        let response = self
+            .client
+            .send(&request, &wait)
+            .map_err(|error| error.to_string())?;
+        if response.status != self.status {
+            return Err(format!("status {}, not {}", response.status, self.status));
+        }
+        match &self.contains {
+            Some(wanted) if !response.text().contains(wanted) => {
+                Err("the answer does not contain the expected text".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_lasts_from_the_first_bad_question_to_the_first_good_one() {
+        let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let time = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let bad = Err("502".to_owned());
+        let mut seen = Seen::default();
+        for (second, good) in [
+            (0, true),
+            (1, false),
+            (2, false),
+            (5, true),
+            (6, false),
+            (7, true),
+        ] {
+            let answer = if good { Ok(()) } else { bad.clone() };
+            seen.note(at(second), time(second), &answer);
+        }
+        let record = seen.record("api");
+        assert_eq!((record.asked, record.failed, record.ms), (6, 3, 5000));
+        assert_eq!(record.first.as_deref(), Some("1970-01-01T00:00:01Z"));
+        assert_eq!(record.last.as_deref(), Some("1970-01-01T00:00:06Z"));
+        assert!(!record.still);
+        assert!(said("tas", &record).contains("was down for 5.0 s (3 of 6 answers failed"));
+        seen.note(at(8), time(8), &bad);
+        assert!(seen.record("api").still);
+        let quiet = Seen {
+            asked: 4,
+            ..Seen::default()
+        }
+        .record("app");
+        assert_eq!(
+            said("tas", &quiet),
+            "tas: seen from outside: app answered all of 4 questions"
+        );
+    }
+}
