@@ -25,7 +25,7 @@ PROGRAMS = os.environ.get("LIFEBOAT_PROGRAMS", os.path.join(ROOT, "target", "deb
 WORK = os.path.join(ROOT, "target", "demo")
 FOUNDATION = "demo"
 COMPONENTS = ["ops-manager", "director", "tas", "service-instances"]
-SPEC = {"fixture": "ops", "tas": {"blobs": 3000, "big_blobs": 8, "rows": 1000, "unlock_seconds": 1, "services": 2}}
+SPEC = {"fixture": "ops", "router": True, "tas": {"blobs": 3000, "big_blobs": 8, "rows": 1000, "unlock_seconds": 1, "services": 2}}
 # Where each artifact's files come from: component, artifact, its directory inside, instance, directory there.
 SOURCES = [
     ("tas", "blobstore-0-blobstore.tar", "./shared/", "blobstore/blobstore-0", "/var/vcap/store/shared"),
@@ -148,7 +148,10 @@ def configuration(ready, stores, keys):
         "recipients": [keys["recipient"]],
         "trusted_workers": [keys["worker_public"]],
     }
-    params = {"backup": COMPONENTS, "worker_identity": keys["worker"], "ops_manager": ops_manager(ready, ready)}
+    router = ready["router"]["url"]
+    watched = {"api": "/api/v3/info", "uaa": "/uaa/healthz", "credhub": "/credhub/health", "app": "/app"}
+    params = {"backup": COMPONENTS, "probes": [{"name": name, "url": router + path} for name, path in watched.items()],
+              "worker_identity": keys["worker"], "ops_manager": ops_manager(ready, ready)}
     return source, params
 
 
@@ -395,7 +398,7 @@ def summary(first, second, compared, times, restored):
     for title, answer in (("first backup", first), ("second backup", second)):
         found = facts(answer)
         print(f"    {title} {answer['version']['id']}")
-        for name in ("components", "api_unavailable", "drained", "changed", "stored", "copies", "base", "signed_by", "duration"):
+        for name in ("components", "api_unavailable", "downtime_seen", "drained", "changed", "stored", "copies", "base", "signed_by", "duration"):
             print(f"        {name:20} {found.get(name, '-')}")
     print(f"        {'second store':20} {stored_in(WORK + '/nas')} for both backups")
     print("    checked")
