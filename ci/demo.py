@@ -151,7 +151,10 @@ def configuration(ready, stores, keys):
     router = ready["router"]["url"]
     watched = {"api": "/api/v3/info", "uaa": "/uaa/healthz", "credhub": "/credhub/health", "app": "/app"}
     params = {"backup": COMPONENTS, "probes": [{"name": name, "url": router + path} for name, path in watched.items()],
-              "worker_identity": keys["worker"], "ops_manager": ops_manager(ready, ready)}
+              "worker_identity": keys["worker"], "ops_manager": ops_manager(ready, ready),
+              # Loopback has no names: a real foundation's are asked of Ops Manager.
+              "cloud_controller": {"api": ready["capi"]["url"], "ca_cert": ready["ca_cert"]},
+              "credhub": {"url": ready["credhub"]["url"], "ca_cert": ready["ca_cert"]}}
     return source, params
 
 

@@ -32,7 +32,9 @@ pub use address::Address;
 pub use cleanup::cleanup_leftovers;
 pub use error::{Error, Failures};
 pub use repair::{ErrandEnd, Offer, Problem, ProblemKind};
-pub use state::{Config, Instance, Lock, OrphanedDisk, Process, Stemcell, TaskLine, User};
+pub use state::{
+    Config, Instance, Lock, OrphanedDisk, Process, RecordedInstance, Stemcell, TaskLine, User,
+};
 pub use tarball::{StemcellFile, stemcell_file};
 pub use types::{Deployment, Info, NameVersion, SshHost, SshTarget, Vm};
 

@@ -9,6 +9,7 @@ mod cleanup;
 mod drill;
 mod fetch;
 mod hold;
+mod inventory;
 mod keygen;
 mod list;
 mod pre_backup_check;
@@ -222,6 +223,7 @@ fn dispatch(
         Command::Verify { level, part, json } => {
             verify::run(context, settings, level, part.as_deref(), json, stdout)
         }
+        Command::Inventory { asked } => inventory::run(context, settings, &asked, stdout),
         Command::Repair { read, part, json } => {
             repair::run(context, settings, read, part.as_deref(), json, stdout)
         }

@@ -10,6 +10,7 @@ pub mod document;
 mod drill;
 pub mod environment;
 mod foundation;
+mod inventory;
 mod keys;
 pub mod layers;
 mod leaf;

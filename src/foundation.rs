@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reached::Access;
 pub use reached::Reached;
 pub use settings::{
-    Bosh, Credentials, Director, Given, HttpProxy, Limits, OpsManager, Proxy, Settings, Vm,
+    Api, ApiCredentials, Bosh, Credentials, Director, Given, HttpProxy, Inventory, Limits,
+    OpsManager, Proxy, Settings, Vm,
 };
 
 use crate::bbr;
@@ -268,11 +269,32 @@ impl Foundation {
         if let Some(director) = &*kept {
             return Ok(Arc::clone(director));
         }
-        let bosh = self.settings.bosh.as_ref().ok_or_else(|| {
+        let bosh = self.bosh()?;
+        let settings = bosh::Settings::new(
+            format!("https://{}:{}", bracketed(&bosh.host), bosh.port),
+            bosh.client.clone(),
+            bosh.client_secret.clone(),
+            self.director_http()?,
+        );
+        let director = Arc::new(bosh::Director::new(settings, Arc::clone(&self.monitor))?);
+        *kept = Some(Arc::clone(&director));
+        Ok(director)
+    }
+
+    fn bosh(&self) -> Result<&Bosh, Error> {
+        self.settings.bosh.as_ref().ok_or_else(|| {
             Error::Settings(
                 "bosh is missing: give bosh.environment, bosh.client, bosh.client_secret and bosh.ca_cert".into(),
             )
-        })?;
+        })
+    }
+
+    /// The way to the Director's API, and to its UAA and CredHub beside it; its CA.
+    ///
+    /// # Errors
+    /// When the settings do not say how to reach it, or the jumpbox refuses.
+    pub fn director_http(&self) -> Result<http::Settings, Error> {
+        let bosh = self.bosh()?;
         let proxy = match &bosh.proxy {
             None => bosh
                 .https_proxy
@@ -291,19 +313,11 @@ impl Foundation {
                 http::Proxy::Forwarder(Arc::new(Through(route)))
             }
         };
-        let settings = bosh::Settings::new(
-            format!("https://{}:{}", bracketed(&bosh.host), bosh.port),
-            bosh.client.clone(),
-            bosh.client_secret.clone(),
-            http::Settings {
-                ca_cert: bosh.ca_cert.clone(),
-                proxy,
-                ..http::Settings::default()
-            },
-        );
-        let director = Arc::new(bosh::Director::new(settings, Arc::clone(&self.monitor))?);
-        *kept = Some(Arc::clone(&director));
-        Ok(director)
+        Ok(http::Settings {
+            ca_cert: bosh.ca_cert.clone(),
+            proxy,
+            ..http::Settings::default()
+        })
     }
 
     fn route(&self, proxy: Option<&Proxy>) -> Result<Option<ssh::Route>, Error> {

@@ -13,6 +13,7 @@ mod drill;
 mod fetch;
 mod guards;
 pub mod holds;
+pub mod inventory;
 pub mod keygen;
 mod live;
 mod ops_manager;

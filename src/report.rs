@@ -9,6 +9,7 @@ pub mod console;
 pub mod copies;
 pub mod drill;
 pub mod failure;
+pub mod inventory;
 pub mod json;
 pub mod prune;
 pub mod recipients;

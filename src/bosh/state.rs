@@ -68,6 +68,26 @@ pub struct Instance {
     pub processes: Vec<Process>,
 }
 
+/// An instance as the Director's database has it; no agent is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct RecordedInstance {
+    /// Its instance group.
+    #[serde(rename = "job", default, deserialize_with = "or_default")]
+    pub group: String,
+    /// Its id.
+    #[serde(default, deserialize_with = "or_default")]
+    pub id: String,
+    /// Its index.
+    #[serde(default)]
+    pub index: Option<u64>,
+    /// Its availability zone.
+    #[serde(default, deserialize_with = "or_default")]
+    pub az: String,
+    /// Whether it is to have a VM: an errand has none.
+    #[serde(default, deserialize_with = "or_default")]
+    pub expects_vm: bool,
+}
+
 /// A process of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Process {
@@ -209,6 +229,21 @@ impl Director {
         let what = format!("the instances of `{deployment}`");
         let result = self.task(Request::get(url), &what, Some(deployment), wait)?;
         self.lines(&result, &what)
+    }
+
+    /// A deployment's instances as the Director has recorded them: one answer, no task.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDeployment`], and those of any call.
+    pub fn recorded_instances(
+        &self,
+        deployment: &str,
+        wait: &Wait,
+    ) -> Result<Vec<RecordedInstance>, Error> {
+        let url = self.target.url(&["deployments", deployment, "instances"])?;
+        let what = format!("the instances of `{deployment}`");
+        let response = self.call(Request::get(url), &what, Some(deployment), wait)?;
+        self.json(&response.body, &what)
     }
 
     /// The stemcells that the Director has.

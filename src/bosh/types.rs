@@ -34,6 +34,13 @@ pub(super) struct AuthenticationOptions {
     pub(super) url: String,
 }
 
+impl Info {
+    /// The URL of its UAA; empty with basic authentication.
+    pub fn uaa(&self) -> &str {
+        &self.user_authentication.options.url
+    }
+}
+
 /// A deployment in the Director's list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Deployment {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value};
 
-use super::{recipients, restore, verify};
+use super::{inventory, recipients, restore, verify};
 use crate::config::Door;
 use crate::operation::settings::End;
 
@@ -138,6 +138,15 @@ pub(super) enum Command {
     Recipients {
         #[command(subcommand)]
         asked: recipients::Asked,
+    },
+    /// What there is on a foundation: takes it, compares it, plans from it.
+    ///
+    /// A backup that knows whom to ask holds an inventory: orgs, spaces, apps, routes, services,
+    /// quotas, roles, users' names, what the Director has; never a secret.
+    #[command(after_help = help!("  lifeboat --config prod.yml inventory diff latest now\n  lifeboat --config prod.yml inventory plan latest --org sales"))]
+    Inventory {
+        #[command(subcommand)]
+        asked: inventory::Asked,
     },
     /// Looks for what is missing or damaged in any store. Changes nothing, needs no identity.
     #[command(after_help = help!("  lifeboat --config prod.yml verify --level scrub\n  lifeboat --config prod.yml verify --level scrub --part \"$(date +%u)/7\""))]
@@ -298,6 +307,7 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         | Command::Hold { .. }
         | Command::Release { .. } => Some(Door::Read),
         Command::Prune { .. } => Some(Door::Prune),
+        Command::Inventory { .. } => Some(Door::Inventory),
         Command::Fetch { .. } => Some(Door::Fetch),
         Command::Restore { step, .. } => Some(step.door()),
         Command::DrillCleanup { .. } => Some(Door::Drill(End::OnlyTearDown)),
@@ -374,6 +384,7 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
         | Command::Hold { .. }
         | Command::Release { .. }
         | Command::Recipients { .. }
+        | Command::Inventory { .. }
         | Command::Replicate { .. }
         | Command::Repair { .. }
         | Command::Verify { .. }

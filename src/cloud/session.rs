@@ -148,7 +148,9 @@ impl Session {
         what: &str,
         wait: &Wait,
     ) -> Result<T, Error> {
-        let response = self.bridged(&Request::get(self.url(path)), false, what, wait)?;
+        // An API that is not there at the beginning is told of at once.
+        let request = Request::get(self.url(path));
+        let response = self.judged(self.limited(&request, false, what, wait)?, what)?;
         self.read(&response, what)
     }
 
@@ -167,21 +169,15 @@ impl Session {
         what: &str,
         wait: &Wait,
     ) -> Result<T, Error> {
-        let response = self.bridged(&Request::get(url), true, what, wait)?;
+        let response = self.bridged(&Request::get(url), what, wait)?;
         self.read(&response, what)
     }
 
     /// Asks until there is a lasting answer.
-    fn bridged(
-        &self,
-        request: &Request,
-        authorized: bool,
-        what: &str,
-        wait: &Wait,
-    ) -> Result<Response, Error> {
+    fn bridged(&self, request: &Request, what: &str, wait: &Wait) -> Result<Response, Error> {
         let mut pauses = PAUSES.iter();
         loop {
-            let outcome = self.limited(request, authorized, what, wait);
+            let outcome = self.limited(request, true, what, wait);
             let away = match &outcome {
                 Ok(response) => is_away(response),
                 // A page that broke off five times may come whole after a while.

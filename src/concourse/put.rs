@@ -33,6 +33,7 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         Action::Read
         | Action::Fetch(_)
         | Action::Precheck(_)
+        | Action::Inventory
         | Action::RestorePlan(..)
         | Action::Restore(_)
         | Action::Drill(_) => {

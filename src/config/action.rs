@@ -41,6 +41,8 @@ pub enum Door {
     Prune,
     /// The command `drill`.
     Drill(DrillEnd),
+    /// The command `inventory`.
+    Inventory,
 }
 
 /// What is asked.
@@ -67,6 +69,8 @@ pub enum Action {
     },
     /// Drop and sweep.
     Prune,
+    /// What there is on a foundation, now or in a backup.
+    Inventory,
     /// What a restore would do.
     RestorePlan(Origin, Choices),
     /// One step of a restore.
@@ -89,6 +93,8 @@ impl Action {
             | Self::Prune
             | Self::RestorePlan(..)
             | Self::Drill(_) => &[],
+            | Self::Inventory
+            | Self::RestorePlan(..) => &[],
         }
     }
 
@@ -115,7 +121,7 @@ impl Action {
     /// Whether it can do without any store.
     pub(super) fn needs_stores(&self) -> bool {
         match self {
-            Self::Cleanup { .. } | Self::Precheck(_) => false,
+            Self::Cleanup { .. } | Self::Precheck(_) | Self::Inventory => false,
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
             _ => true,
         }
@@ -163,6 +169,7 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
             cleanup(model, key, Direction::Restore)
         }
         Door::Prune => Ok(Action::Prune),
+        Door::Inventory => Ok(Action::Inventory),
         Door::RestorePlan => Ok(Action::RestorePlan(origin(model, None)?, choices(model))),
         Door::Restore(step) => restoration(model, step),
         Door::Drill(end) => {

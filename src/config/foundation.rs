@@ -4,7 +4,7 @@ use super::environment::Environment;
 use super::leaf::{Hidden, Span, Text};
 use super::model::{BoshModel, DirectorModel, LimitsModel, Model};
 use super::place::{self, HostPort, ProxyUrl};
-use super::{Fault, keys};
+use super::{Fault, inventory, keys};
 use crate::operation::settings::{
     Bosh, Component, Director, Foundation, Given, Limits, OpsManager, Proxy,
 };
@@ -86,6 +86,7 @@ pub(super) fn of(
         tas_deployment,
         with_manifest: model.with_manifest.is_some_and(|flag| flag.0),
         unsafe_lock_free: model.unsafe_lock_free.is_some_and(|flag| flag.0),
+        inventory: inventory::of(model, known, environment)?,
         limits: model
             .limits
             .as_ref()
@@ -354,6 +355,9 @@ fn limits(model: &LimitsModel) -> Result<Limits, Fault> {
         idle_timeout: model
             .idle_timeout
             .map_or(defaults.idle_timeout, |Span(time)| time),
+        inventory_timeout: model
+            .inventory_timeout
+            .map_or(defaults.inventory_timeout, |Span(time)| time),
         script_timeout: model.script_timeout.map(|Span(time)| time),
     })
 }

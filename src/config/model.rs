@@ -26,6 +26,9 @@ pub(crate) struct Model {
     pub(crate) director: Option<DirectorModel>,
     pub(crate) bosh: Option<BoshModel>,
     pub(crate) tas: Option<TasModel>,
+    pub(crate) inventory: Option<Flag>,
+    pub(crate) cloud_controller: Option<CloudControllerModel>,
+    pub(crate) credhub: Option<CredHubModel>,
     pub(crate) with_manifest: Option<Flag>,
     pub(crate) unsafe_lock_free: Option<Flag>,
     pub(crate) limits: Option<LimitsModel>,
@@ -131,6 +134,29 @@ pub(crate) struct TasModel {
     pub(crate) deployment: Option<Text>,
 }
 
+/// `cloud_controller`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct CloudControllerModel {
+    pub(crate) api: Option<Text>,
+    pub(crate) username: Option<Text>,
+    pub(crate) password: Option<Hidden>,
+    pub(crate) client: Option<Text>,
+    pub(crate) client_secret: Option<Hidden>,
+    pub(crate) ca_cert: Option<Text>,
+    pub(crate) skip_ssl_validation: Option<Flag>,
+}
+
+/// `credhub`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct CredHubModel {
+    pub(crate) url: Option<Text>,
+    pub(crate) client: Option<Text>,
+    pub(crate) client_secret: Option<Hidden>,
+    pub(crate) ca_cert: Option<Text>,
+}
+
 /// `limits`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a map")]
@@ -140,6 +166,7 @@ pub(crate) struct LimitsModel {
     pub(crate) script_timeout: Option<Span>,
     pub(crate) store_timeout: Option<Span>,
     pub(crate) idle_timeout: Option<Span>,
+    pub(crate) inventory_timeout: Option<Span>,
 }
 
 /// `retention`.
@@ -201,6 +228,8 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
         ("director", fields_of::<DirectorModel>()),
         ("bosh", fields_of::<BoshModel>()),
         ("tas", fields_of::<TasModel>()),
+        ("cloud_controller", fields_of::<CloudControllerModel>()),
+        ("credhub", fields_of::<CredHubModel>()),
         ("limits", fields_of::<LimitsModel>()),
         ("retention", fields_of::<RetentionModel>()),
         ("drill", fields_of::<DrillModel>()),

@@ -85,6 +85,22 @@ pub(super) fn ops_manager(text: &str) -> Result<HostPort, &'static str> {
     host_port(authority)
 }
 
+/// The API of something on a foundation: `host`, `host:port` or `https://host/…`; a path does not
+/// count.
+pub(super) fn api(text: &str) -> Result<HostPort, &'static str> {
+    let rest = match text.split_once("://") {
+        Some(("https", rest)) => rest,
+        Some(("http", _)) => return Err("begins with http://; secrets go over https only"),
+        Some(_) => return Err("is not an API's address; use https://HOST"),
+        None => text,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("holds a user name; use the keys for it");
+    }
+    host_port(authority)
+}
+
 /// An S3 endpoint with its scheme.
 pub(super) fn endpoint(text: &str, disable_ssl: bool) -> Result<String, &'static str> {
     let (scheme, rest) = match text.split_once("://") {

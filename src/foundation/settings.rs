@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use crate::cloud::Credentials as ApiCredentials;
 pub use crate::opsman::Credentials;
 use crate::secret::Secret;
 
@@ -22,8 +23,43 @@ pub struct Settings {
     pub with_manifest: bool,
     /// bbr's `--unsafe-lock-free`: back up deployments without locking them.
     pub unsafe_lock_free: bool,
+    /// What runs on it, asked for an inventory.
+    pub inventory: Inventory,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// Whether inventories are taken, and whom they are asked of beside what Ops Manager tells.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// As the configuration says; `None`: where a Cloud Controller or an Ops Manager is named.
+    pub on: Option<bool>,
+    /// TAS' API.
+    pub cloud_controller: Option<Api>,
+    /// The director's CredHub.
+    pub credhub: Option<Api>,
+    /// The worker's HTTPS proxy.
+    pub https_proxy: Option<HttpProxy>,
+}
+
+impl Inventory {
+    /// Whether a backup takes one. `asked`: whether an Ops Manager is known.
+    pub fn is_on(&self, asked: bool) -> bool {
+        self.on.unwrap_or(asked || self.cloud_controller.is_some())
+    }
+}
+
+/// An API that is asked for an inventory.
+#[derive(Debug, Clone, Default)]
+pub struct Api {
+    /// `https://HOST`; `None`: Ops Manager knows.
+    pub url: Option<String>,
+    /// Who asks; `None`: Ops Manager knows.
+    pub credentials: Option<ApiCredentials>,
+    /// PEM certificates that replace the system's roots.
+    pub ca_cert: Option<String>,
+    /// Whether its certificate may be anybody's.
+    pub skip_ssl_validation: bool,
 }
 
 /// Ops Manager's API, and its VM over SSH.
@@ -179,6 +215,8 @@ pub struct Limits {
     pub silence: Duration,
     /// How long a backup waits for Ops Manager and the Director to be idle.
     pub idle_timeout: Duration,
+    /// How long an inventory may take, the waits for a rate limit included.
+    pub inventory_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -188,6 +226,7 @@ impl Default for Limits {
             script_timeout: None,
             silence: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
+            inventory_timeout: Duration::from_secs(900),
         }
     }
 }

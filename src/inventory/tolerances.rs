@@ -67,6 +67,13 @@ impl Tolerances {
         Ok(())
     }
 
+    /// These and those.
+    #[must_use]
+    pub fn with(mut self, more: &Self) -> Self {
+        self.ignored.extend(more.ignored.iter().cloned());
+        self
+    }
+
     fn parse(text: &str) -> Option<(String, Option<String>)> {
         let (kind, field) = match text.split_once('.') {
             Some((kind, field)) => (kind, Some(field)),

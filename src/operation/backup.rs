@@ -11,6 +11,7 @@ use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::discovery::Rights;
 use super::guards::Guards;
+use super::inventory::Kept;
 use super::live::{DRAINS, Plan};
 use super::parts::{self, Ended, Part, Taking};
 use super::settings::{Component, Settings};
@@ -210,8 +211,15 @@ fn take_all(
     let mut taking = Taking::new(context, settings, to);
     let mut begun = Vec::new();
     let mut waiting = live;
+    let names: Vec<String> = waiting.iter().map(Part::name).collect();
+    let told = Kept::when(context, settings, &names);
     while !waiting.is_empty() {
         let part = waiting.remove(0);
+        if let Some(component) = told.filter(|component| part.name() == *component) {
+            taking.inventory = Some(Kept::take(
+                context, settings, foundation, guards, to, component,
+            ));
+        }
         begun.push(part.name());
         if taking.take(part, &mut waiting, guards) {
             continue;

@@ -10,8 +10,8 @@ use std::time::Duration;
 pub use self::drill::{Check, Drill, End, Page, Question};
 pub use self::restoration::{Choices, Origin, Restoration, Step};
 pub use crate::foundation::{
-    Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy, Limits, OpsManager,
-    Proxy, Settings as Foundation, Vm,
+    Api, ApiCredentials, Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy,
+    Inventory, Limits, OpsManager, Proxy, Settings as Foundation, Vm,
 };
 pub use crate::repo::retention::Policy as Retention;
 pub use crate::report::Build;

@@ -88,7 +88,7 @@ class Capi(Service):
         self.uaa = CfUaa(authority, spec, self.world)
         self.counting = threading.Lock()
         self.window, self.count = 0, 0
-        self.refused_until, self.early = 0, 0
+        self.refused, self.most_refused = 0, 0
         self.now, self.most = 0, 0
         super().__init__(authority)
 
@@ -144,18 +144,16 @@ class Capi(Service):
         with self.counting:
             now = time.time()
             if now >= self.window:
-                self.window, self.count = now + seconds, 0
+                self.window, self.count, self.refused = now + seconds, 0, 0
             self.count += 1
-            if now < self.refused_until:
-                self.early += 1
             reset = str(int(self.window) + 1)
             left = int((most - self.count) / most * 10) / 10 * most  # an estimate, in steps of a tenth
             headers = {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": str(max(0, int(left))),
                        "X-RateLimit-Reset": reset}
             if self.count <= most:
                 return headers, None
-            # One who is told to wait and comes back before that; the clocks are the same here.
-            self.refused_until = max(self.refused_until, self.window)
+            self.refused += 1
+            self.most_refused = max(self.most_refused, self.refused)
         refusal = self.error(429, 10013, "CF-RateLimitExceeded", "Rate Limit Exceeded", {
             **headers, "Retry-After": reset if limit.get("retry_after") != "seconds" else str(
                 max(1, round(self.window - now) + 1))})

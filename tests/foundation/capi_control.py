@@ -17,7 +17,7 @@ class CapiVerbs:
         capi.world.refresh()
         return {"totals": {kind: capi.world.total(kind) for kind in (
             "organizations", "spaces", "apps", "routes", "roles", "users", "service_instances")}, "runs": capi.runs(),
-            "most_at_once": capi.most, "early": capi.early, "requests": len(capi.requests)}
+            "most_at_once": capi.most, "most_refused": capi.most_refused, "requests": len(capi.requests)}
 
     def do_capi_set(self, **values):
         """Keys of the spec's `capi`, while it runs (not the counts)."""

@@ -108,9 +108,9 @@ def capi_rate_limit_and_tokens(work):
     status, headers, body = codes[-1]
     assert status == 429 and headers["Retry-After"] == headers["X-RateLimit-Reset"] and body["errors"][0]["code"] == 10013
     assert int(headers["Retry-After"]) > time.time()  # as the real one: the moment, not the time from now
-    assert running.ask("capi")["early"] == 0
+    assert running.ask("capi")["most_refused"] == 1
     client.get("/v3/apps")
-    assert running.ask("capi")["early"] == 1
+    assert running.ask("capi")["most_refused"] == 2
     time.sleep(2.1)
     assert client.get("/v3/apps")[0] == 401
     running.ask("fault", service="capi", action="status", status=503, path="/v3/spaces", times=1)

@@ -146,13 +146,16 @@ fn verified(directory: &Path) -> Value {
 #[test]
 fn the_real_bbr_restores_a_deployment_from_what_in_wrote() {
     let scene = Scene::with_stores(
-        &json!({"fixture": "tas", "hosts": [],
+        &json!({"fixture": "tas", "hosts": [], "capi": {},
                 "tas": {"blobs": 400, "unlock_seconds": 0.2, "service_instances": 0, "cells": 1}}),
         &["one"],
     );
     let Some(bbr) = Bbr::deployment(&scene, "cf") else {
         return;
     };
+    let capi = &scene.foundation.ready["capi"];
+    let cloud_controller = json!({"api": capi["url"], "ca_cert": scene.foundation.ready["ca_cert"],
+        "client": capi["client"], "client_secret": capi["client_secret"]});
     let state = || {
         (
             digest(&scene, "blobstore/blobstore-0", "/var/vcap/store/shared"),
@@ -168,12 +171,19 @@ fn the_real_bbr_restores_a_deployment_from_what_in_wrote() {
     };
     let before = state();
     let id = scene
-        .put(&json!({"backup": ["deployment/cf"], "with_manifest": true}))
+        .put(
+            &json!({"backup": ["tas"], "tas": {"deployment": "cf"}, "with_manifest": true,
+                    "cloud_controller": cloud_controller}),
+        )
         .ok()
         .id();
     scene.foundation.assert_clean();
-    let artifact = scene.download(&id).join("deployment/cf");
-    assert_eq!(verified(&artifact)["others"], json!(["manifest.yml"]));
+    let artifact = scene.download(&id).join("tas");
+    // Files that are not bbr's own lie beside its artifacts.
+    assert_eq!(
+        verified(&artifact)["others"],
+        json!(["inventory.jsonl", "manifest.yml"])
+    );
     let blobs = "/var/vcap/store/shared";
     scene.foundation.ask(
         json!({"do": "churn", "instance": "blobstore/blobstore-0", "path": blobs, "share": 0.2}),

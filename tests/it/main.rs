@@ -24,6 +24,7 @@ mod documents;
 mod drill;
 mod forgery;
 mod incremental;
+mod inventory;
 mod keygen;
 mod layers;
 mod opsman;

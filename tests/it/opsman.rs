@@ -26,10 +26,15 @@ pub fn foundation(changes: &Value) -> Scene {
         "decryption_passphrase": ready["opsman"]["decryption_passphrase"],
         "ca_cert": ready["ca_cert"],
     });
+    // Loopback has no names: where a real foundation has api.SYSTEM_DOMAIN and port 8844, these say.
+    let cloud_controller = json!({"api": ready["capi"]["url"], "ca_cert": ready["ca_cert"]});
+    let credhub = json!({"url": ready["credhub"]["url"], "ca_cert": ready["ca_cert"]});
     let params = scene.params.as_object_mut().unwrap();
     params.remove("director");
     params.remove("bosh");
     params.insert("ops_manager".into(), ops_manager);
+    params.insert("cloud_controller".into(), cloud_controller);
+    params.insert("credhub".into(), credhub);
     scene
 }
 

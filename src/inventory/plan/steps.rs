@@ -31,7 +31,7 @@ pub(super) fn step(item: &Item) -> Option<(u8, String)> {
             12,
             format!(
                 "# buildpack {} at position {}: upload {}",
-                quoted(name),
+                quoted(&parts[0]),
                 value(item, "position"),
                 text("filename")
             ),

@@ -11,6 +11,7 @@ use crate::http::Wait;
 use crate::operation::Context;
 use crate::operation::coverage::{self, Inputs};
 use crate::operation::guards::Guards;
+use crate::operation::inventory::Kept;
 use crate::operation::live::Taken;
 use crate::operation::ops_manager::{self, Exported};
 use crate::operation::probes::Probing;
@@ -33,6 +34,8 @@ pub(in crate::operation) struct Taking<'a> {
     saved: Saved,
     drained_bytes: u64,
     runs: Vec<(String, String, ArtifactRun)>,
+    /// Taken before the lock of the component whose artifact it becomes.
+    pub(in crate::operation) inventory: Option<Kept>,
     pub(in crate::operation) errors: Vec<Error>,
     pub(in crate::operation) may_be_locked: Vec<String>,
 }
@@ -71,6 +74,7 @@ impl<'a> Taking<'a> {
             saved: Saved::default(),
             drained_bytes: 0,
             runs: Vec::new(),
+            inventory: None,
             errors: Vec::new(),
             may_be_locked: Vec::new(),
         }
@@ -231,8 +235,11 @@ impl<'a> Taking<'a> {
                 }
             }
         }
+        let mut records: Vec<_> = self.records.into_iter().flatten().collect();
+        let inventory = self.inventory.and_then(|kept| kept.attach(&mut records));
+        self.runs.extend(inventory);
         Ok(Ended {
-            records: self.records.into_iter().flatten().collect(),
+            records,
             drained_bytes: self.drained_bytes,
             runs: self.runs,
             errors: self.errors,
