@@ -91,10 +91,9 @@ impl Action {
             | Self::Fetch(_)
             | Self::FromDirectories(_)
             | Self::Prune
+            | Self::Inventory
             | Self::RestorePlan(..)
             | Self::Drill(_) => &[],
-            | Self::Inventory
-            | Self::RestorePlan(..) => &[],
         }
     }
 

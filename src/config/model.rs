@@ -220,7 +220,7 @@ pub(crate) struct ProbeModel {
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 12] = [
+    let sections: [(&'static str, &'static [&'static str]); 14] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
         ("stores[].object_lock", fields_of::<ObjectLockModel>()),

@@ -107,7 +107,7 @@ fn an_inventory_tells_all_by_names_and_no_secret() {
     let instance = named(&things, "service-instance", "org-0/space-0/service-0");
     assert_eq!(instance["fields"]["plan"], "plan-0");
     let group = named(&things, "security-group", "db");
-    assert_eq!(group["fields"]["running_spaces"][0], "org-1/space-4");
+    assert_eq!(group["fields"]["running_spaces"][0], "org-0/space-3");
     assert_eq!(group["fields"]["rules"], json!(["tcp 10.0.2.0/24 443"]));
     named(&things, "role", "org-1/space-1/space_developer/uaa/user-7");
     named(

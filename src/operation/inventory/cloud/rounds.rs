@@ -27,7 +27,7 @@ impl Reading<'_> {
                     if let Some((guid, row)) = AppRow::of(app) {
                         self.know(|tables| drop(tables.apps.insert(guid, row)));
                     }
-                })
+                });
             }),
             Box::new(|| {
                 self.list("spaces", |space: Space| {
@@ -39,10 +39,10 @@ impl Reading<'_> {
                         .into();
                     let known = (space.name.as_str().into(), org);
                     self.know(|tables| {
-                        drop(tables.spaces.insert(space.guid.as_str().into(), known))
+                        drop(tables.spaces.insert(space.guid.as_str().into(), known));
                     });
                     push(&spaces, space);
-                })
+                });
             }),
             Box::new(|| {
                 self.list("users", |user: User| {
@@ -52,42 +52,42 @@ impl Reading<'_> {
                     };
                     let known = (name.into(), user.origin.into());
                     self.know(|tables| drop(tables.users.insert(user.guid.into(), known)));
-                })
+                });
             }),
             Box::new(|| {
                 self.list("organizations", |org: Organization| {
                     let name = org.name.as_str().into();
                     self.know(|tables| drop(tables.orgs.insert(org.guid.as_str().into(), name)));
                     push(&orgs, org);
-                })
+                });
             }),
             Box::new(|| self.list("domains", |domain: Domain| push(&domains, domain))),
             Box::new(|| {
                 self.list("organization_quotas", |quota: Quota| {
                     let name = quota.name.as_str().into();
                     self.know(|tables| {
-                        drop(tables.org_quotas.insert(quota.guid.as_str().into(), name))
+                        drop(tables.org_quotas.insert(quota.guid.as_str().into(), name));
                     });
                     self.push(&rows::org_quota(quota));
-                })
+                });
             }),
             Box::new(|| {
                 self.list("space_quotas", |quota: Quota| {
                     let name = quota.name.as_str().into();
                     self.know(|tables| {
-                        drop(tables.space_quotas.insert(quota.guid.as_str().into(), name))
+                        drop(tables.space_quotas.insert(quota.guid.as_str().into(), name));
                     });
                     push(&quotas, quota);
-                })
+                });
             }),
             Box::new(|| {
                 self.list("service_brokers", |broker: Broker| {
                     let name = broker.name.as_str().into();
                     self.know(|tables| {
-                        drop(tables.brokers.insert(broker.guid.as_str().into(), name))
+                        drop(tables.brokers.insert(broker.guid.as_str().into(), name));
                     });
                     push(&brokers, broker);
-                })
+                });
             }),
             Box::new(|| {
                 self.list("service_offerings", |offering: Offering| {
@@ -102,10 +102,10 @@ impl Reading<'_> {
                             tables
                                 .offerings
                                 .insert(offering.guid.as_str().into(), known),
-                        )
+                        );
                     });
                     push(&offerings, offering);
-                })
+                });
             }),
             Box::new(|| {
                 self.plans(|plan, orgs| {
@@ -117,25 +117,25 @@ impl Reading<'_> {
                     let known = (plan.name.as_str().into(), offering.into());
                     self.know(|tables| drop(tables.plans.insert(plan.guid.as_str().into(), known)));
                     push(&plans, (plan, orgs));
-                })
+                });
             }),
             Box::new(|| self.segments(|segment| push(&segments, segment))),
             Box::new(|| {
                 self.list("buildpacks", |pack: Buildpack| {
-                    self.push(&rows::buildpack(pack))
-                })
+                    self.push(&rows::buildpack(pack));
+                });
             }),
             Box::new(|| {
                 self.list("stacks", |stack: Stack| {
                     self.push(&Item::new("stack", &[&stack.name]).guid(&stack.guid));
-                })
+                });
             }),
             Box::new(|| {
                 self.list("feature_flags", |flag: Flag| {
                     self.push(
                         &Item::new("feature-flag", &[&flag.name]).with("enabled", flag.enabled),
                     );
-                })
+                });
             }),
             Box::new(|| {
                 self.ask("router_groups", || {
@@ -146,12 +146,12 @@ impl Reading<'_> {
                                 tables
                                     .router_groups
                                     .insert(group.guid.as_str().into(), name),
-                            )
+                            );
                         });
                         self.push(&rows::router_group(group));
                     }
                     Ok(())
-                })
+                });
             }),
         ]);
         for org in taken(orgs) {
@@ -207,7 +207,7 @@ impl Reading<'_> {
     fn segments(&self, mut each: impl FnMut((Segment, ToMany, ToMany))) {
         let mut segments = Vec::new();
         self.list("isolation_segments", |segment: Segment| {
-            segments.push(segment)
+            segments.push(segment);
         });
         for segment in segments {
             let (mut orgs, mut spaces) = (ToMany::default(), ToMany::default());
@@ -228,8 +228,8 @@ impl Reading<'_> {
         Self::together(vec![
             Box::new(|| {
                 self.list("roles", |role: Role| {
-                    self.make(|tables| rows::role(tables, &role))
-                })
+                    self.make(|tables| rows::role(tables, &role));
+                });
             }),
             Box::new(|| {
                 self.list("droplets", |droplet: Droplet| {
@@ -237,18 +237,18 @@ impl Reading<'_> {
                         if let Some(app) = droplet.app().and_then(|app| tables.apps.get_mut(app)) {
                             app.droplet(&droplet);
                         }
-                    })
-                })
+                    });
+                });
             }),
             Box::new(|| {
                 self.list("routes", |route: Route| {
                     let space = route.relationships.space.guid().unwrap_or_default();
                     let known = (route.url.as_str().into(), space.into());
                     self.know(|tables| {
-                        drop(tables.routes.insert(route.guid.as_str().into(), known))
+                        drop(tables.routes.insert(route.guid.as_str().into(), known));
                     });
                     self.make(|tables| rows::route(tables, route));
-                })
+                });
             }),
             Box::new(|| {
                 self.list("processes", |process: Process| {
@@ -257,8 +257,8 @@ impl Reading<'_> {
                         if let Some(app) = app.and_then(|app| tables.apps.get_mut(app.as_str())) {
                             app.process(process);
                         }
-                    })
-                })
+                    });
+                });
             }),
             Box::new(|| {
                 self.list("service_instances", |instance: ServiceInstance| {
@@ -269,15 +269,15 @@ impl Reading<'_> {
                             tables
                                 .instances
                                 .insert(instance.guid.as_str().into(), known),
-                        )
+                        );
                     });
                     self.make(|tables| rows::instance(tables, instance));
-                })
+                });
             }),
             Box::new(|| {
                 self.list("security_groups", |group: SecurityGroup| {
                     self.make(|tables| Some(rows::security_group(tables, &group)));
-                })
+                });
             }),
             Box::new(|| {
                 self.ask("network_policies", || {
@@ -285,7 +285,7 @@ impl Reading<'_> {
                         self.make(|tables| rows::network_policy(tables, &policy));
                     }
                     Ok(())
-                })
+                });
             }),
         ]);
     }
@@ -300,18 +300,18 @@ impl Reading<'_> {
                         if let Some(app) = app.and_then(|app| tables.apps.get_mut(app)) {
                             app.package(&package);
                         }
-                    })
-                })
+                    });
+                });
             }),
             Box::new(|| {
                 self.list("service_credential_bindings", |binding: Binding| {
                     self.make(|tables| rows::binding(tables, &binding));
-                })
+                });
             }),
             Box::new(|| {
                 self.list("service_route_bindings", |binding: Binding| {
                     self.make(|tables| rows::route_binding(tables, &binding));
-                })
+                });
             }),
         ]);
     }
