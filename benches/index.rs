@@ -211,6 +211,7 @@ fn measure(run: &str, files: u64, place: &Path) -> String {
         artifacts: vec![artifact],
         notes: Vec::new(),
         downtime: Vec::new(),
+        facts: None,
     };
     let summary = Summary {
         components: vec![record],

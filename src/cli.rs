@@ -3,6 +3,7 @@
 //!
 //! Secrets never come as flags: a process list shows those. The only place with clap.
 
+mod alerts;
 mod arguments;
 mod backup;
 mod cleanup;
@@ -18,6 +19,7 @@ mod recipients;
 mod release;
 mod repair;
 mod replicate;
+mod report;
 mod restore;
 mod show;
 mod verify;
@@ -227,6 +229,21 @@ fn dispatch(
         Command::Repair { read, part, json } => {
             repair::run(context, settings, read, part.as_deref(), json, stdout)
         }
+        Command::Report {
+            html,
+            json,
+            metrics,
+            to_store,
+        } => {
+            let outputs = report::Outputs {
+                html,
+                json,
+                metrics,
+                to_store,
+            };
+            report::run(context, settings, &outputs, stdout)
+        }
+        Command::Alerts { json } => alerts::run(context, settings, json, stdout),
         Command::Show { id, json } => show::run(context, settings, &id, json, stdout),
         Command::Fetch { id, into, .. } => fetch::run(context, &configuration, &id, &into, stdout),
         Command::Prune { dry_run, json } => prune::run(context, settings, dry_run, json, stdout),

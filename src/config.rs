@@ -6,6 +6,7 @@
 //! in [`environment`].
 
 mod action;
+mod alerts;
 pub mod document;
 mod drill;
 pub mod environment;
@@ -147,6 +148,7 @@ fn resolve_layers(
     }
     Ok(Configuration {
         settings: Settings {
+            alerts: alerts::of(&model, repository.min_copies)?,
             repository,
             foundation,
             build: environment.build(),

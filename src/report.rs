@@ -4,13 +4,17 @@
 //!
 //! Knows nothing of how any of it is done.
 
+pub mod alerts;
 pub mod bars;
 pub mod console;
 pub mod copies;
 pub mod drill;
 pub mod failure;
+pub mod html;
 pub mod inventory;
 pub mod json;
+pub mod metrics;
+pub mod overview;
 pub mod prune;
 pub mod recipients;
 pub mod restore;
@@ -21,6 +25,8 @@ pub mod units;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+
+use crate::repo::format::FoundationFacts;
 
 /// A committed backup, as far as its manifest, and the run that took it, can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +124,10 @@ pub struct Component {
     pub artifacts: Vec<Artifact>,
     /// What a restorer must know of it.
     pub notes: Vec<String>,
+    /// When it was begun: what was changed later may not be in it.
+    pub started: SystemTime,
+    /// Of `ops-manager`: what the manifest says of the foundation in the open.
+    pub facts: Option<FoundationFacts>,
     /// What its users lost while it was locked, by probe.
     pub downtime: Vec<Downtime>,
 }
@@ -344,6 +354,8 @@ pub(crate) mod testing {
                 Component {
                     notes: Vec::new(),
                     downtime: Vec::new(),
+                    started: finished - Duration::from_secs(60),
+                    facts: None,
                     name: "director".to_owned(),
                     phases: phases
                         .iter()
@@ -368,6 +380,8 @@ pub(crate) mod testing {
                 Component {
                     notes: Vec::new(),
                     downtime: Vec::new(),
+                    started: finished - Duration::from_secs(30),
+                    facts: None,
                     name: "tas".to_owned(),
                     phases: Vec::new(),
                     artifacts: vec![artifact("mysql-0-mysql-restore.tar", 1, 32 << 10, None)],

@@ -264,6 +264,35 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Reports on all backups: what would be lost now, proofs, downtime, copies, what is not covered.
+    ///
+    /// Prints tables, and writes the same as one page (no network, no script), as JSON and as
+    /// OpenMetrics text. FILE may be `-` for standard output. That something is wrong does not fail
+    /// it: `lifeboat alerts` is for that.
+    #[command(after_help = help!("  lifeboat --config prod.yml report --html report.html --metrics metrics.txt"))]
+    Report {
+        /// Writes the page.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Writes JSON; docs/reports.md explains its fields.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Writes OpenMetrics text; docs/reports.md lists the metrics.
+        #[arg(long, value_name = "FILE")]
+        metrics: Option<PathBuf>,
+        /// Also puts report.html, report.json and metrics.txt into every store, over those of before.
+        #[arg(long)]
+        to_store: bool,
+    },
+    /// Says for each crossed threshold what is, and what to do. Exits 3 then, and 0 when all is well.
+    ///
+    /// The thresholds are `alerts` of the configuration.
+    #[command(after_help = help!("  lifeboat --config prod.yml alerts || notify-operators"))]
+    Alerts {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Keeps prune from dropping a backup, whatever the retention says.
     #[command(after_help = help!("  lifeboat --config prod.yml hold 20261122T010203Z-7f3a09bc --why 'audit 2026'"))]
     Hold {
@@ -303,6 +332,8 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         | Command::Replicate { .. }
         | Command::Repair { .. }
         | Command::Verify { .. }
+        | Command::Report { .. }
+        | Command::Alerts { .. }
         | Command::Show { .. }
         | Command::Hold { .. }
         | Command::Release { .. } => Some(Door::Read),
@@ -388,6 +419,8 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
         | Command::Replicate { .. }
         | Command::Repair { .. }
         | Command::Verify { .. }
+        | Command::Report { .. }
+        | Command::Alerts { .. }
         | Command::Show { .. }
         | Command::Version => {}
     }

@@ -178,8 +178,12 @@ fn value_of(path: &str, text: &str, name: &str) -> Result<Value, Invalid> {
         "drill",
         "drill.checks",
         "probes",
+        "alerts",
     ]
     .contains(&path);
+    // A time for all, or a map.
+    let either = ["alerts.max_age", "alerts.max_proof_age"].contains(&path);
+    let structured = structured || either && text.trim_start().starts_with('{');
     let list = text.trim_start().starts_with('[');
     if structured || list {
         return document::parse(text, name).map(Layer::into_value);

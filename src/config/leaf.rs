@@ -4,6 +4,7 @@
 //! taken for a text, and `"true"` for `true`; nothing is guessed beyond that. No error
 //! repeats a value: it may be a secret in the wrong place.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -101,6 +102,61 @@ impl<'de> Deserialize<'de> for Span {
                     Value::String(_) => "another text",
                     other => kind(other),
                 }
+            ))
+        })
+    }
+}
+
+/// One time for all, or a map of times by name.
+#[derive(Debug, Clone)]
+pub(crate) enum Spans {
+    All(Duration),
+    Each(BTreeMap<String, Duration>),
+}
+
+impl<'de> Deserialize<'de> for Spans {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let span = |value: &Value| {
+            value.as_str().and_then(duration).ok_or_else(|| {
+                D::Error::custom(format!(
+                    "expected a time with its unit (12h, 35d) or a map of such times, found {}",
+                    match value {
+                        Value::String(_) => "another text",
+                        other => kind(other),
+                    }
+                ))
+            })
+        };
+        match Value::deserialize(deserializer)? {
+            Value::Object(map) => map
+                .iter()
+                // As in other maps, null takes a key out.
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| Ok((name.clone(), span(value)?)))
+                .collect::<Result<_, _>>()
+                .map(Self::Each),
+            other => span(&other).map(Self::All),
+        }
+    }
+}
+
+/// How many times as much: a number with or without decimals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Times {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let number = match &value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let finite = number.filter(|number: &f64| number.is_finite());
+        finite.map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "expected a number such as 2 or 1.5, found {}",
+                kind(&value)
             ))
         })
     }

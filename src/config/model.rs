@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 
-use super::leaf::{Count, Flag, Hidden, Names, Span, Text};
+use super::leaf::{Count, Flag, Hidden, Names, Span, Spans, Text, Times};
 
 /// All keys.
 #[derive(Debug, Deserialize)]
@@ -38,6 +38,7 @@ pub(crate) struct Model {
     pub(crate) cleanup: Option<Names>,
     pub(crate) prune: Option<Flag>,
     pub(crate) retention: Option<RetentionModel>,
+    pub(crate) alerts: Option<AlertsModel>,
     pub(crate) force: Option<Flag>,
     pub(crate) download: Option<Flag>,
     pub(crate) components: Option<Names>,
@@ -217,10 +218,21 @@ pub(crate) struct ProbeModel {
     pub(crate) contains: Option<Text>,
 }
 
+/// `alerts`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+pub(crate) struct AlertsModel {
+    pub(crate) max_age: Option<Spans>,
+    pub(crate) max_proof_age: Option<Spans>,
+    pub(crate) min_copies: Option<Count>,
+    pub(crate) downtime_growth: Option<Times>,
+    pub(crate) certificates: Option<Span>,
+}
+
 /// All keys with the path of the map they stand in (`""`, `stores[]`, `bosh`, …), in the
 /// order of the model.
 pub fn keys() -> Vec<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 14] = [
+    let sections: [(&'static str, &'static [&'static str]); 15] = [
         ("", fields_of::<Model>()),
         ("stores[]", fields_of::<StoreModel>()),
         ("stores[].object_lock", fields_of::<ObjectLockModel>()),
@@ -235,6 +247,7 @@ pub fn keys() -> Vec<(&'static str, &'static str)> {
         ("drill", fields_of::<DrillModel>()),
         ("drill.checks[]", fields_of::<CheckModel>()),
         ("probes[]", fields_of::<ProbeModel>()),
+        ("alerts", fields_of::<AlertsModel>()),
     ];
     sections
         .into_iter()

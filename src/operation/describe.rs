@@ -121,6 +121,8 @@ fn component(record: &format::ComponentRecord) -> report::Component {
                 still: one.still,
             })
             .collect(),
+        started: time(&record.started),
+        facts: record.facts.clone(),
     }
 }
 

@@ -82,6 +82,7 @@ fn store(
         records.push(ComponentRecord {
             notes: Vec::new(),
             downtime: Vec::new(),
+            facts: None,
             name: name.clone(),
             started,
             finished: clock::rfc3339(context.clock.now()),

@@ -328,6 +328,7 @@ impl Live {
             artifacts,
             notes: Vec::new(),
             downtime: Vec::new(),
+            facts: None,
         }
     }
 }

@@ -223,6 +223,7 @@ impl Exported {
             artifacts,
             notes: guards.notes(NAME),
             downtime: Vec::new(),
+            facts: Some(self.record.facts()),
         };
         Ok((component, self.runs))
     }

@@ -6,6 +6,8 @@
 mod gather;
 mod storage;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ pub(super) use gather::{deployments, gather, products};
 pub(super) use storage::{is_external, storage};
 
 use crate::opsman::{DirectorNetwork, Stemcell};
+use crate::repo::format::{FoundationFacts, MOST_ENDS};
 
 /// The artifact's name.
 pub(super) const FILE: &str = "foundation-record.json";
@@ -203,6 +206,30 @@ pub(super) struct Pending {
 }
 
 impl Record {
+    /// What the manifest says of it in the open.
+    pub(super) fn facts(&self) -> FoundationFacts {
+        let mut coverage = BTreeMap::new();
+        for line in &self.coverage {
+            *coverage.entry(line.class.clone()).or_default() += 1;
+        }
+        let mut ends: Vec<String> = self
+            .certificates
+            .all
+            .iter()
+            .map(|certificate| certificate.valid_until.clone())
+            .filter(|end| !end.is_empty())
+            .collect();
+        ends.sort();
+        let certificates = ends.len() as u64;
+        ends.truncate(MOST_ENDS);
+        FoundationFacts {
+            coverage,
+            certificates,
+            first_end: ends.first().cloned(),
+            ends,
+        }
+    }
+
     /// The document, readable on its own.
     pub(super) fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self).unwrap_or_else(|_| "{}".to_owned());

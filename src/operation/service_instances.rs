@@ -236,6 +236,7 @@ fn record(
         artifacts: vec![artifact],
         notes,
         downtime: Vec::new(),
+        facts: None,
     })
 }
 

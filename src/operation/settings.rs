@@ -15,6 +15,7 @@ pub use crate::foundation::{
 };
 pub use crate::repo::retention::Policy as Retention;
 pub use crate::report::Build;
+pub use crate::report::alerts::{MaxAge, Thresholds};
 use crate::secret::Secret;
 
 /// Everything that does not depend on what is asked.
@@ -24,6 +25,8 @@ pub struct Settings {
     pub repository: Repository,
     /// How to reach what is backed up.
     pub foundation: Foundation,
+    /// When to alert.
+    pub alerts: Thresholds,
     /// The Concourse build that asks, if one does.
     pub build: Option<Build>,
     /// Pages that are watched while components are locked.

@@ -4,7 +4,7 @@
 
 mod index;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,9 @@ pub const SEAL_OVERHEAD: u64 = 64 << 10;
 pub const KEYS_LIMIT: u64 = 1 << 20;
 /// Most bytes that either opens to.
 pub const OPENED_KEYS_LIMIT: u64 = 64 << 10;
+
+/// Ends of certificates that a manifest states.
+pub const MOST_ENDS: usize = 20;
 
 /// A manifest's first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,6 +167,26 @@ pub struct ComponentRecord {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub downtime: Vec<DowntimeRecord>,
+    /// Of `ops-manager`: what reports need of the sealed foundation record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<FoundationFacts>,
+}
+
+/// What of a foundation record is not sealed: numbers and dates, no names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundationFacts {
+    /// How many deployed products and deployments are of each class of coverage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coverage: BTreeMap<String, u64>,
+    /// How many certificates have an end.
+    #[serde(default)]
+    pub certificates: u64,
+    /// The first end, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_end: Option<String>,
+    /// The first ends, [`MOST_ENDS`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<String>,
 }
 
 impl ComponentRecord {

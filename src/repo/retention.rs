@@ -51,7 +51,8 @@ impl Period {
     /// All, from short to long.
     pub const ALL: [Self; 5] = [Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
 
-    fn key(self) -> &'static str {
+    /// Its key in a configuration.
+    pub fn key(self) -> &'static str {
         match self {
             Self::Hour => "keep_hourly",
             Self::Day => "keep_daily",

@@ -64,7 +64,7 @@ pub fn backup(backup: &Backup) -> String {
 }
 
 /// A text from a manifest without anything that a terminal would obey.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
@@ -316,7 +316,7 @@ fn phases_of(phases: &[Phase]) -> String {
     parts.join(", ")
 }
 
-fn pairs(facts: &[(String, String)]) -> String {
+pub(super) fn pairs(facts: &[(String, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     facts
         .iter()

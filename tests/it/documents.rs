@@ -134,6 +134,7 @@ fn sample() -> Manifest {
         components: vec![ComponentRecord {
             notes: Vec::new(),
             downtime: Vec::new(),
+            facts: None,
             name: ComponentName::parse("tas").unwrap(),
             started: String::new(),
             finished: String::new(),

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 8] = [
 
 /// Outside crates and where they may appear: `a/b` is `src/a/b.rs` and all below `src/a/b/`, `` is
 /// everywhere. Every dependency has a line.
-const CRATES: [(&str, &[&str]); 36] = [
+const CRATES: [(&str, &[&str]); 37] = [
     // Plain tools of the language.
     (
         "anyhow",
@@ -49,6 +49,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("signal_hook", &["process"]),
     ("clap", &["cli"]),
     ("indicatif", &["report/bars"]),
+    ("minijinja", &["report/html"]),
     ("jiff", &["clock"]),
     // One format, one file.
     (

@@ -36,6 +36,7 @@ mod prune;
 mod recipients;
 mod recovery;
 mod replicate;
+mod report;
 mod repository;
 mod resource;
 mod restore;

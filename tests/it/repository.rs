@@ -147,6 +147,7 @@ fn summary(artifacts: Vec<ArtifactRecord>) -> Summary {
         components: vec![ComponentRecord {
             notes: Vec::new(),
             downtime: Vec::new(),
+            facts: None,
             name: component(),
             started: "2026-11-22T01:00:00Z".into(),
             finished: "2026-11-22T01:10:00Z".into(),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use serde_json::Value;
 
 use super::super::record::{Deployment, Record};
@@ -63,12 +62,8 @@ pub(in crate::operation) struct Run {
 }
 
 impl Facts {
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// When it is not one.
-    pub(in crate::operation) fn parse(text: &[u8]) -> Result<Self> {
-        let record = Record::parse(text).map_err(anyhow::Error::msg)?;
+    /// Those of a record.
+    pub(in crate::operation) fn of(record: Record) -> Self {
         let mut stemcells: Vec<_> = record
             .products
             .iter()
@@ -82,7 +77,7 @@ impl Facts {
             ranges.map(move |subnet| format!("{} {}", network.name, subnet.cidr))
         });
         let on_demand = |one: &&Deployment| one.kind == "on-demand";
-        Ok(Self {
+        Self {
             ops_manager_version: record.ops_manager.version,
             iaas: record.ops_manager.iaas,
             ops_manager_address: record.ops_manager.address,
@@ -140,7 +135,7 @@ impl Facts {
                         .collect(),
                 })
                 .collect(),
-        })
+        }
     }
 
     /// The product of a type.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use super::super::Context;
 use super::super::catalogue::chosen;
 use super::super::fetch::identity_of;
+use super::super::record::Record;
 use super::super::settings::{Choices, Origin, Settings};
 use super::super::stores::Stores;
 use super::facts::Facts;
@@ -142,6 +143,11 @@ impl<'a> Ground<'a> {
 
     /// What the backup's foundation record says.
     pub(in crate::operation) fn facts(&self) -> Result<Facts> {
+        self.record().map(Facts::of)
+    }
+
+    /// The backup's foundation record.
+    pub(in crate::operation) fn record(&self) -> Result<Record> {
         let (artifact, root) = self.artifact(RECORD)?;
         ensure!(
             artifact.bytes <= RECORD_LIMIT,
@@ -151,7 +157,9 @@ impl<'a> Ground<'a> {
         let mut text = Vec::new();
         self.reader()?
             .write_file(&root, &mut text, &mut |_| Ok(()))?;
-        Facts::parse(&text).with_context(|| format!("{RECORD} of backup {}", self.backup_id()))
+        Record::parse(&text)
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("{RECORD} of backup {}", self.backup_id()))
     }
 
     /// The target's Ops Manager. Its calls are made one after another: no two of these at once.

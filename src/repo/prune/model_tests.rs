@@ -199,6 +199,7 @@ impl Model {
                 components: vec![ComponentRecord {
                     notes: Vec::new(),
                     downtime: Vec::new(),
+                    facts: None,
                     name: component(),
                     started: time.clone(),
                     finished: time,

@@ -162,6 +162,7 @@ impl Run {
             artifacts,
             notes: Vec::new(),
             downtime: Vec::new(),
+            facts: None,
         };
         components.into_iter().map(record).collect()
     }

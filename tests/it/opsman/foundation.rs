@@ -5,6 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{assert_careful, foundation, guid};
+use crate::support::process;
+use crate::support::scene::Scene;
 
 const ALL: [&str; 4] = ["ops-manager", "director", "tas", "service-instances"];
 
@@ -19,6 +21,36 @@ fn classes(record: &Value) -> Vec<(String, String)> {
     lines
         .map(|line| (text(&line["name"]), text(&line["class"])))
         .collect()
+}
+
+/// The manifest says without a key when certificates end and how many deployments are covered; names
+/// are told only to whoever can open the record.
+fn reported(scene: &Scene, record: &Value) {
+    let of = |more: &Value| -> Value {
+        let command = scene.lifeboat(&["report", "--json", "-"], more);
+        process::finish(process::start(command, "")).ok().json()
+    };
+    let without = of(&json!({"recovery_identity": null}));
+    let with = of(&json!({}));
+    for seen in [&without, &with] {
+        assert_eq!(
+            seen["certificates"]["first_end"], record["certificates"]["first_end"],
+            "{seen:#}"
+        );
+        let lines = record["coverage"].as_array().unwrap();
+        let all: u64 = seen["coverage"]["classes"]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(Value::as_u64)
+            .sum();
+        assert_eq!(all, lines.len() as u64);
+    }
+    assert_eq!(without["coverage"]["deployments"], json!([]));
+    assert_eq!(without["certificates"]["ends"][0]["name"], Value::Null);
+    let names = with["coverage"]["deployments"].as_array().unwrap();
+    assert_eq!(names.len(), record["coverage"].as_array().unwrap().len());
+    assert!(with["certificates"]["ends"][0]["name"].is_string());
 }
 
 #[test]
@@ -82,6 +114,7 @@ fn the_whole_foundation_is_saved_with_everything_that_its_restore_must_know() {
     assert!(names.contains(&&json!(cf)), "{names:?}");
     assert!(record["networks"][0]["subnets"][0]["cidr"].is_string());
     assert!(record["certificates"]["first_end"].is_string());
+    reported(&scene, &record);
     assert!(record["director"]["vm_cid"].is_string());
     assert_eq!(record["apply_changes"][0]["status"], "succeeded");
     assert_eq!(record["changed_meanwhile"], json!([]));

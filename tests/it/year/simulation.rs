@@ -295,6 +295,7 @@ impl Simulation {
             components: vec![ComponentRecord {
                 notes: Vec::new(),
                 downtime: Vec::new(),
+                facts: None,
                 name: component(),
                 started,
                 finished: clock::rfc3339(self.clock.now()),
