@@ -202,7 +202,7 @@ fn door(args: &Value) -> Door {
         ["drill"] => Door::Drill(End::TearDown),
         ["drill-cleanup"] => Door::Drill(End::OnlyTearDown),
         ["prune", ..] => Door::Prune,
-        ["replicate" | "verify" | "repair", ..] => Door::Read,
+        ["replicate" | "verify" | "repair" | "report" | "alerts", ..] => Door::Read,
         _ => panic!("{args:?}"),
     }
 }
