@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod copy;
+pub mod dump;
 pub mod listing;
 pub mod name;
 pub mod sums;

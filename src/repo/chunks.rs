@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Error;
 use super::bridge::Task;
 use super::fetcher::{Fetcher, open_object};
-use super::format::{CHUNK_LIMIT, ChunkRecord, Part};
+use super::format::{CHUNK_LIMIT, ChunkRecord, FileLine, Part};
 use super::id::ChainId;
 use super::index::FilePage;
 use super::seal::Opener;
@@ -31,11 +31,13 @@ pub(super) struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
+    /// Those of these lines of the page.
     pub(super) fn of(
         fetcher: &'a Fetcher,
         chain: &'a ChainId,
         opener: &'a Opener,
         page: &'a FilePage,
+        wanted: impl Iterator<Item = &'a FileLine>,
     ) -> Self {
         Self {
             fetcher,
@@ -44,9 +46,7 @@ impl<'a> Chunks<'a> {
             page,
             // The order of first use, which is the order of the table as our writer makes it,
             // but a reader must not rely on that.
-            order: page
-                .lines
-                .iter()
+            order: wanted
                 .flat_map(|line| line.parts.iter().map(|part| part.0))
                 .collect(),
             next: 0,

@@ -3,6 +3,7 @@
 //! Everything is checked before it is used: each object against its name, each chunk and
 //! file against its digest. Chunks are fetched and opened ahead, a bounded number at once.
 
+mod choice;
 mod listing;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::Error;
 use super::chain::ChainKeys;
 use super::chunks::Chunks;
+pub use self::choice::Choice;
 pub use super::fetcher::Fetcher;
 use super::format::{ArtifactRecord, ComponentRecord, FileLine, OtherLine, PAGE_LIMIT, PageRecord};
 use super::id::ChainId;
@@ -100,12 +102,27 @@ impl Reader {
     /// # Errors
     /// When anything on the way is missing or damaged, or the receiver refuses.
     pub fn read(&self, root: &Root, receiver: &mut dyn EntryReceiver) -> anyhow::Result<()> {
-        self.read_all(root, Hashing::Here, receiver)
+        self.read_chosen(root, Choice::ALL, receiver)
     }
 
-    fn read_all(
+    /// The same of the chosen files alone: of the others nothing is fetched and nothing given. The
+    /// index is read whole all the same.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_chosen(
         &self,
         root: &Root,
+        choice: Choice,
+        receiver: &mut dyn EntryReceiver,
+    ) -> anyhow::Result<()> {
+        self.read_files(root, choice, Hashing::Here, receiver)
+    }
+
+    fn read_files(
+        &self,
+        root: &Root,
+        choice: Choice,
         hashing: Hashing,
         receiver: &mut dyn EntryReceiver,
     ) -> anyhow::Result<()> {
@@ -118,16 +135,29 @@ impl Reader {
         };
         let mut files = 0;
         let mut open: Option<OpenFile> = None;
+        let mut goes_on = false;
         for record in &root.files {
             let (object, page) = self.file_page(record)?;
-            let mut chunks = Chunks::of(&self.fetcher, &self.chain, &self.keys.data, &page);
-            for line in &page.lines {
+            let chosen = choice.lines(&page, &mut goes_on);
+            let lines = page.lines.iter().zip(&chosen);
+            let wanted = lines.filter(|(_, chosen)| **chosen).map(|(line, _)| line);
+            let mut chunks = Chunks::of(&self.fetcher, &self.chain, &self.keys.data, &page, wanted);
+            for (line, chosen) in page.lines.iter().zip(chosen) {
                 let mut file = match (open.take(), &line.head) {
                     (None, Some(head)) => {
                         others.before(files, receiver)?;
                         files += 1;
                         let head = head_bytes(&object, head)?;
-                        begin(&object, line, &head, root.head.form, hashing, receiver)?
+                        let (file, described) =
+                            begin(&object, line, &head, root.head.form, hashing)?;
+                        if chosen {
+                            receiver.begin(&ReadEntry {
+                                head: &head,
+                                described: described.as_ref(),
+                                content: Some((file.left, file.digest)),
+                            })?;
+                        }
+                        file
                     }
                     (Some(file), None) => file,
                     (None, None) => {
@@ -139,14 +169,14 @@ impl Reader {
                         return Err(Error::damaged(object, "begins a file inside another").into());
                     }
                 };
-                for part in &line.parts {
+                for part in line.parts.iter().filter(|_| chosen) {
                     let bytes = chunks.part(*part)?;
                     let range = usize::try_from(part.1)?..usize::try_from(part.1 + part.2)?;
                     file.take(&object, &bytes[range], receiver)?;
                 }
                 if line.more {
                     open = Some(file);
-                } else {
+                } else if chosen {
                     file.finish(&object, receiver)?;
                 }
             }
@@ -209,7 +239,7 @@ impl Reader {
             pads: root.head.form != Form::File,
             left_to_pad: 0,
         };
-        self.read_all(root, hashing, &mut receiver)?;
+        self.read_files(root, Choice::ALL, hashing, &mut receiver)?;
         zeros(to, root.head.zeros)?;
         Ok(())
     }
@@ -228,8 +258,7 @@ fn begin(
     head: &[u8],
     form: Form,
     hashing: Hashing,
-    receiver: &mut dyn EntryReceiver,
-) -> anyhow::Result<OpenFile> {
+) -> anyhow::Result<(OpenFile, Option<Entry>)> {
     let (Some(digest), Some(size)) = (line.sha256, line.size) else {
         return Err(Error::damaged(object, "has a file without sha256 or size").into());
     };
@@ -253,16 +282,12 @@ fn begin(
             Some(entry)
         }
     };
-    receiver.begin(&ReadEntry {
-        head,
-        described: described.as_ref(),
-        content: Some((size, digest)),
-    })?;
-    Ok(OpenFile {
+    let file = OpenFile {
         digest,
         left: size,
         hash: (hashing == Hashing::Here).then(Sha256::new),
-    })
+    };
+    Ok((file, described))
 }
 
 #[derive(Debug)]

@@ -44,6 +44,11 @@ impl Part {
     /// All of it.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
 
+    /// Whether it is all of it.
+    pub fn is_whole(self) -> bool {
+        self == Self::WHOLE
+    }
+
     /// Reads `3/7`.
     ///
     /// # Errors
@@ -62,9 +67,15 @@ impl Part {
 
     /// Whether an object of this digest belongs to it: by the digest alone, so it is the same
     /// part each week.
-    fn contains(self, name: &Digest) -> bool {
+    pub(super) fn contains(self, name: &Digest) -> bool {
         let [a, b, c, d, ..] = name.0;
         u32::from_be_bytes([a, b, c, d]) % self.of == self.number - 1
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
     }
 }
 

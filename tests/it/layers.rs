@@ -64,6 +64,7 @@ const CRATES: [(&str, &[&str]); 37] = [
     (
         "flate2",
         &[
+            "artifact/dump",
             "bbr/drain/take",
             "bosh/tarball",
             "inventory/spool",
