@@ -222,9 +222,7 @@ fn dispatch(
         }
         Command::Recipients { asked } => recipients::run(context, settings, &asked, stdout),
         Command::Replicate { json } => replicate::run(context, settings, json, stdout),
-        Command::Verify { level, part, json } => {
-            verify::run(context, settings, level, part.as_deref(), json, stdout)
-        }
+        Command::Verify { json, .. } => verify::run(context, &configuration, json, stdout),
         Command::Inventory { asked } => inventory::run(context, settings, &asked, stdout),
         Command::Repair { read, part, json } => {
             repair::run(context, settings, read, part.as_deref(), json, stdout)

@@ -105,6 +105,9 @@ pub fn resolve(
     if matches!(door, Door::Restore(_) | Door::RestorePlan | Door::Drill(_)) {
         layers.only_last(&["id", "id_file", "from"]);
     }
+    if matches!(door, Door::Verify | Door::Get) {
+        layers.only_last(&["verify_part", "verify_percent"]);
+    }
     resolve_layers(&layers, door, environment).map_err(|fault| layers.locate(fault))
 }
 

@@ -50,7 +50,7 @@ pub use repair::repair;
 pub use replicate::replicate;
 pub use restore::restore;
 pub use steps::{before_data, step};
-pub use verify::{Level, verify};
+pub use verify::verify;
 
 use crate::clock::Clock;
 use crate::monitor::Monitor;

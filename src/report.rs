@@ -15,12 +15,14 @@ pub mod inventory;
 pub mod json;
 pub mod metrics;
 pub mod overview;
+pub mod proofs;
 pub mod prune;
 pub mod recipients;
 pub mod restore;
 pub mod sheet;
 pub mod text;
 pub mod units;
+pub mod verified;
 
 use std::time::{Duration, SystemTime};
 
@@ -67,6 +69,8 @@ pub struct Backup {
     pub build: Option<Build>,
     /// It was there already: this build had taken it before.
     pub repeated: bool,
+    /// What was proven of it, where that was asked for.
+    pub proofs: Option<proofs::Proofs>,
 }
 
 impl Backup {
@@ -407,6 +411,7 @@ pub(crate) mod testing {
                 name: Some("7".to_owned()),
             }),
             repeated: false,
+            proofs: None,
         }
     }
 }

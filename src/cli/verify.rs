@@ -2,13 +2,12 @@
 
 use std::io::Write;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use super::{Ended, print, print_json};
-use crate::operation::settings::Settings;
+use crate::config::{Action, Configuration};
 use crate::operation::{self, Context};
-use crate::report::copies;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -17,29 +16,41 @@ pub(super) enum Level {
     Listed,
     /// Every stored byte against its object's name
     Scrub,
+    /// One backup: what is stored opens, and every file has its digest
+    Contents,
+    /// The same, and it is what a restore needs: artifacts, metadata, dumps to their end
+    Restorable,
+}
+
+impl Level {
+    /// As the configuration has it.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Scrub => "scrub",
+            Self::Contents => "contents",
+            Self::Restorable => "restorable",
+        }
+    }
 }
 
 /// Whatever is wrong is a problem found, and so is a store that was left out.
 pub(super) fn run(
     context: &Context,
-    settings: &Settings,
-    level: Level,
-    part: Option<&str>,
+    configuration: &Configuration,
     json: bool,
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
-    let level = match level {
-        Level::Listed => operation::Level::Listed,
-        Level::Scrub => operation::Level::Scrub,
+    let Action::Verify(asked, _) = &configuration.action else {
+        bail!("verify was not asked for");
     };
-    let verified = operation::verify(context, settings, level, part)?;
+    let verified = operation::verify(context, &configuration.settings, asked)?;
     if json {
-        let value = serde_json::to_value(&verified).context("the result cannot be made JSON")?;
-        print_json(stdout, &value)?;
+        print_json(stdout, &verified.json())?;
     } else {
-        print(stdout, &copies::verified(&verified))?;
+        print(stdout, &verified.text())?;
     }
-    Ok(if verified.found.is_good() {
+    Ok(if verified.is_good() {
         Ended::Done
     } else {
         Ended::ProblemsFound

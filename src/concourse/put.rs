@@ -32,6 +32,7 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         }
         Action::Read
         | Action::Fetch(_)
+        | Action::Verify(..)
         | Action::Precheck(_)
         | Action::Inventory
         | Action::RestorePlan(..)

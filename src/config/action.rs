@@ -3,12 +3,12 @@
 use std::path::{Component as Step, Path, PathBuf};
 
 use super::Fault;
-use super::leaf::{Names, Text};
+use super::leaf::{Count, Names, Text};
 use super::model::Model;
 use crate::bbr::Direction;
 use crate::operation::settings::{
-    Choices, Component, Drill, End as DrillEnd, Origin, Restoration, Selection,
-    Step as RestoreStep, is_backup_id,
+    Choices, Component, Drill, End as DrillEnd, Level, Origin, Restoration, Selection,
+    Step as RestoreStep, Verification, is_backup_id,
 };
 
 /// Where a configuration came in.
@@ -31,6 +31,8 @@ pub enum Door {
     Cleanup,
     /// The command `fetch`.
     Fetch,
+    /// The command `verify`.
+    Verify,
     /// The command `restore plan`.
     RestorePlan,
     /// The command `restore` with a step.
@@ -52,6 +54,8 @@ pub enum Action {
     Read,
     /// Contents.
     Fetch(Selection),
+    /// A look at what is stored; in a get also at the backup's own contents, when those are wanted.
+    Verify(Verification, Option<Selection>),
     /// A live backup.
     Backup(Vec<Component>),
     /// A backup of directories.
@@ -89,6 +93,7 @@ impl Action {
             Self::Restore(restoration) => &restoration.components,
             Self::Read
             | Self::Fetch(_)
+            | Self::Verify(..)
             | Self::FromDirectories(_)
             | Self::Prune
             | Self::Inventory
@@ -111,6 +116,10 @@ impl Action {
     pub(super) fn reads_contents(&self) -> bool {
         match self {
             Self::Fetch(_) => true,
+            Self::Verify(verification, selection) => {
+                let looks_inside = [Level::Contents, Level::Restorable];
+                selection.is_some() || looks_inside.contains(&verification.level)
+            }
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
             Self::Drill(drill) => drill.end != DrillEnd::OnlyTearDown,
             _ => false,
@@ -136,6 +145,12 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
     let selection = selection(model)?;
     match door {
         Door::Read => Ok(Action::Read),
+        Door::Verify => verification(model, Level::Scrub).map(|asked| Action::Verify(asked, None)),
+        Door::Get if model.verify.is_some() => {
+            let asked = verification(model, Level::Contents)?;
+            let wanted = model.download.is_some_and(|flag| flag.0);
+            Ok(Action::Verify(asked, wanted.then_some(selection)))
+        }
         Door::Get if model.download.is_some_and(|flag| flag.0) => Ok(Action::Fetch(selection)),
         Door::Get if selection != Selection::default() => Err(Fault::new(
             if model.components.is_some() {
@@ -175,6 +190,71 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
             super::drill::of(model, *end).map(|drill| Action::Drill(Box::new(drill)))
         }
     }
+}
+
+/// What a verification is asked; without a level this one.
+fn verification(model: &Model, otherwise: Level) -> Result<Verification, Fault> {
+    let level = match &model.verify {
+        None => otherwise,
+        Some(Text(text)) => Level::parse(text)
+            .filter(|level| *level != Level::Drilled)
+            .ok_or_else(|| {
+                Fault::new(
+                    "verify",
+                    "is not a level; levels are listed, scrub, contents and restorable",
+                )
+            })?,
+    };
+    let one = matches!(level, Level::Contents | Level::Restorable);
+    let part = model.verify_part.as_ref().map(|Text(part)| part.clone());
+    if part.is_some() && !matches!(level, Level::Scrub | Level::Contents) {
+        return Err(Fault::new(
+            "verify_part",
+            format!("stands beside level {level}, which has no parts; scrub and contents have"),
+        ));
+    }
+    let percent = match &model.verify_percent {
+        None => None,
+        Some(_) if level != Level::Contents => {
+            return Err(Fault::new(
+                "verify_percent",
+                "is for level contents alone: a sample of files",
+            ));
+        }
+        Some(_) if part.is_some() => {
+            return Err(Fault::new(
+                "verify_percent",
+                "stands beside `verify_part`; give one",
+            ));
+        }
+        Some(Count(percent)) => match u8::try_from(*percent) {
+            Ok(percent @ 1..=100) => Some(percent),
+            _ => return Err(Fault::new("verify_percent", "must be from 1 to 100")),
+        },
+    };
+    let backup = model.id.as_ref().map(|Text(id)| id.clone());
+    let backup = backup.filter(|id| id != "latest");
+    if let Some(id) = &backup {
+        if !one {
+            return Err(Fault::new(
+                "id",
+                format!("stands beside level {level}, which looks at all backups"),
+            ));
+        }
+        if !is_backup_id(id) {
+            return Err(Fault::new(
+                "id",
+                "is not a backup's id (such as 20261122T010203Z-7f3a09bc) and not `latest`",
+            ));
+        }
+    }
+    Ok(Verification {
+        level,
+        backup,
+        part,
+        percent,
+        report: model.verify_report.is_none_or(|flag| flag.0),
+    })
 }
 
 /// A restore overwrites: that this foundation is meant must be said each time.

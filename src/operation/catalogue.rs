@@ -47,11 +47,35 @@ pub fn show(context: &Context, settings: &Settings, id: &str) -> Result<report::
     let stores = Stores::open(context, settings)?;
     let believed = find(&stores, id)?;
     let copies = believed.signed.manifest.stores.clone();
-    Ok(describe::backup(
-        &believed,
-        copies,
-        settings.repository.stores.len(),
-    ))
+    let configured = settings.repository.stores.len();
+    let mut backup = describe::backup(&believed, copies, configured);
+    add_proofs(context, &stores, std::slice::from_mut(&mut backup))?;
+    Ok(backup)
+}
+
+/// What was proven of these backups last. That it cannot be told is said, and is no error: proofs
+/// decide nothing.
+pub(super) fn add_proofs(
+    context: &Context,
+    stores: &Stores,
+    backups: &mut [report::Backup],
+) -> Result<()> {
+    let ids = backups.iter().map(|backup| backup_id(&backup.id));
+    let ids: Vec<BackupId> = ids.collect::<Result<_>>()?;
+    let mut latest = match stores.proofs().latest(&ids, context.clock.now()) {
+        Ok(latest) => latest,
+        Err(repo::Error::Stopped(stopped)) => return Err(stopped.into()),
+        Err(error) => {
+            let warning = format!("what was proven is not known: {error}");
+            context.monitor.warn(&warning);
+            return Ok(());
+        }
+    };
+    for (backup, id) in backups.iter_mut().zip(&ids) {
+        let found = latest.remove(id).unwrap_or_default();
+        backup.proofs = Some(describe::proofs(id, found));
+    }
+    Ok(())
 }
 
 /// The newest committed backups, `most` of them, or all. A manifest is read for each.
@@ -70,6 +94,9 @@ pub fn list(
         Some(most) => catalogue.list_newest(most.saturating_add(1), context.clock.now())?,
         None => catalogue.list(None)?,
     };
+    for error in &listing.silent {
+        stores.copies.leave_out(&error.store, &error.message);
+    }
     let shown = most.unwrap_or(usize::MAX).min(listing.backups.len());
     let left_out = listing.backups.len() - shown;
     let mut all = report::Listing {
@@ -93,6 +120,7 @@ pub fn list(
         }
         ControlFlow::Continue(())
     })?;
+    add_proofs(context, &stores, &mut all.backups)?;
     Ok(all)
 }
 
@@ -102,10 +130,15 @@ pub fn list(
 /// When no store answers, or there is none.
 pub fn newest(context: &Context, settings: &Settings) -> Result<String> {
     let stores = Stores::open(context, settings)?;
+    newest_in(context, &stores).map(|id| id.to_string())
+}
+
+/// The same, of stores that are open.
+pub(super) fn newest_in(context: &Context, stores: &Stores) -> Result<BackupId> {
     let listing = stores.catalogue().list_newest(1, context.clock.now())?;
     tell_silent(context, &listing);
     let newest = listing.backups.last().context("there is no backup yet")?;
-    Ok(newest.id.to_string())
+    Ok(newest.id.clone())
 }
 
 /// The believed manifest of a backup, or why there is none.

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use crate::clock;
 use crate::repo::catalogue::{Believed, Origin};
 use crate::repo::format::{self, Manifest};
+use crate::repo::id::BackupId;
+use crate::repo::proof::{Latest, Level};
 use crate::report;
 
 /// What a manifest tells. `copies` are the stores that have it, of `stores` configured.
@@ -44,6 +46,7 @@ pub(super) fn from_manifest(
         release: manifest.release.clone(),
         build: manifest.build.as_ref().map(build),
         repeated: false,
+        proofs: None,
     }
 }
 
@@ -84,6 +87,35 @@ fn build(build: &format::Build) -> report::Build {
         pipeline: text(&build.pipeline),
         job: text(&build.job),
         name: text(&build.name),
+    }
+}
+
+/// What was proven of a backup, as it is shown.
+pub(super) fn proofs(id: &BackupId, latest: Latest) -> report::proofs::Proofs {
+    let shown = Level::ALL.into_iter().filter_map(|level| {
+        let believed = latest.shown(level)?;
+        let proof = &believed.proof;
+        let newest = latest.newest.get(&level);
+        let made_good_not = latest.still_failed.contains_key(&level);
+        Some(report::proofs::Shown {
+            level,
+            result: proof.result_for(id)?,
+            finished: time(&proof.finished),
+            scope: (!proof.scope.is_whole()).then(|| proof.scope.to_string()),
+            passed_since: newest
+                .filter(|_| made_good_not)
+                .map(|newest| time(&newest.proof.finished)),
+            origin: match &believed.origin {
+                Origin::Verified(by) => report::Origin::Signed(by.clone()),
+                Origin::NotVerified => report::Origin::NotVerified,
+            },
+            finding: proof.findings.first().map(|finding| finding.what.clone()),
+            findings: proof.findings.len() as u64 + proof.more,
+        })
+    });
+    report::proofs::Proofs {
+        shown: shown.collect(),
+        refused: latest.refused,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::catalogue::{find, tell_origin};
+use super::catalogue::{add_proofs, find, tell_origin};
 use super::settings::{Selection, Settings};
 use super::stores::Stores;
 use super::tree::{TreeWriter, check_room};
@@ -62,8 +62,10 @@ pub fn fetch(
         fetch.component(component, &artifacts, into)?;
     }
     let copies = manifest.stores.clone();
+    let mut backup = describe::backup(&believed, copies, settings.repository.stores.len());
+    add_proofs(context, &stores, std::slice::from_mut(&mut backup))?;
     Ok(report::Fetched {
-        backup: describe::backup(&believed, copies, settings.repository.stores.len()),
+        backup,
         files: fetch.files,
         bytes: fetch.bytes,
         took: context

@@ -27,7 +27,7 @@ use crate::shutdown::Stopped;
 pub(super) const NAME: &str = "ops-manager";
 /// What a check says of it.
 pub(super) const UP: &str = "Ops Manager is up and unlocked";
-const INSTALLATION: &str = "installation.zip";
+pub(super) const INSTALLATION: &str = "installation.zip";
 const BREAK_GLASS: &str = "break-glass.json";
 /// How often an export is asked for: older servers cut it when it takes long.
 const ATTEMPTS: usize = 3;

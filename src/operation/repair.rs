@@ -19,7 +19,7 @@ pub fn repair(
     read: bool,
     part: Option<&str>,
 ) -> Result<Repaired> {
-    let part = part_of(part)?;
+    let part = part_of(part, context)?;
     let stores = Stores::open(context, settings)?;
     Ok(repair::repair(
         stores.holdings(settings),

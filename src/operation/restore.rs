@@ -13,7 +13,7 @@ use self::choose::Chosen;
 use self::directory::Directory;
 use self::live::{Live, Restored, Slots};
 use self::source::Source;
-use self::stored::Stored;
+pub(super) use self::stored::Stored;
 use super::settings::{Component, Origin, Restoration, Settings};
 use super::stores::Stores;
 use super::{Context, backup, discovery};
@@ -156,7 +156,7 @@ impl<'a> Work<'a> {
             records,
             |_| shutdown.is_raised(),
             |(record, target)| {
-                let result = Stored::open(self.context, chosen, record)
+                let result = Stored::open(self.context, &chosen.reader, record)
                     .and_then(|source| self.one(target, &source));
                 (target.name.clone(), result)
             },

@@ -13,6 +13,7 @@ pub use crate::foundation::{
     Api, ApiCredentials, Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy,
     Inventory, Limits, OpsManager, Proxy, Settings as Foundation, Vm,
 };
+pub use crate::repo::proof::Level;
 pub use crate::repo::retention::Policy as Retention;
 pub use crate::report::Build;
 pub use crate::report::alerts::{MaxAge, Thresholds};
@@ -71,6 +72,21 @@ pub struct Repository {
     /// How long a backup waits for a store that fails while artifacts stream. Whatever is only
     /// a look waits no longer than 20 s.
     pub store_timeout: Duration,
+}
+
+/// How closely what is stored is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// Any but [`Level::Drilled`].
+    pub level: Level,
+    /// The backup, for levels that look at one; the newest without it.
+    pub backup: Option<String>,
+    /// `3/7`, or `today/7`.
+    pub part: Option<String>,
+    /// From 1 to 100.
+    pub percent: Option<u8>,
+    /// Whether the result is stored.
+    pub report: bool,
 }
 
 /// One unencrypted OpenSSH Ed25519 key.

@@ -1,55 +1,38 @@
-//! What is wrong in the stores, by levels: what they list, and what they hold.
+//! How good what is stored is, by levels: what the stores list and hold, what is in a backup, and
+//! whether that is what a restore needs. Each result is stored beside the backup as a proof.
 
-use anyhow::{Result, anyhow};
+mod all;
+mod files;
+mod findings;
+mod one;
+pub(super) mod proof;
+mod topology;
+
+use anyhow::{Result, anyhow, bail};
 
 use super::Context;
-use super::settings::Settings;
+use super::settings::{Settings, Verification};
 use super::stores::Stores;
-use crate::repo::scrub::{self, Look, Part, Scope};
-use crate::report::copies as report;
+use crate::repo::proof::Level;
+use crate::repo::scrub::{Look, Part, Scope};
+use crate::report::verified::Verified;
 
-/// How closely to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Names and sizes of all, bytes of manifests and key files.
-    Listed,
-    /// Every stored byte against its object's name. No identity.
-    Scrub,
-}
+/// A day in seconds.
+const DAY: u64 = 86_400;
 
-impl std::fmt::Display for Level {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Listed => "listed",
-            Self::Scrub => "scrub",
-        })
-    }
-}
-
-/// Looks at every store and changes nothing. `part` (`3/7`) reads one part of what a scrub reads,
-/// the same each time.
+/// Looks as closely as asked, and stores the result in every store that answers. Changes nothing
+/// else.
 ///
 /// # Errors
-/// When no store answers, `part` is none, or a signal comes. What is wrong is no error: it stands
-/// in the result.
-pub fn verify(
-    context: &Context,
-    settings: &Settings,
-    level: Level,
-    part: Option<&str>,
-) -> Result<report::Verified> {
-    let part = part_of(part)?;
-    let stores = Stores::open(context, settings)?;
-    let read = (level == Level::Scrub).then_some(part);
-    let found = scrub::scrub(
-        stores.holdings(settings),
-        look(context, &stores, read),
-        || stores.patience.stream(),
-    )?;
-    Ok(report::Verified {
-        level: level.to_string(),
-        found,
-    })
+/// When what is asked cannot be done: no store answers, there is no such backup, the recovery identity
+/// does not open it, a signal comes. What is wrong is no error: it stands in the result.
+pub fn verify(context: &Context, settings: &Settings, asked: &Verification) -> Result<Verified> {
+    let part = part_of(asked.part.as_deref(), context)?;
+    match asked.level {
+        Level::Listed | Level::Scrub => all::verify(context, settings, asked, part),
+        Level::Contents | Level::Restorable => one::verify(context, settings, asked, part),
+        Level::Drilled => bail!("level drilled is what a drill proves; run lifeboat drill"),
+    }
 }
 
 /// A look by the rules of these settings, that reads this part of what is sealed.
@@ -62,7 +45,21 @@ pub(super) fn look<'a>(context: &'a Context, stores: &Stores, read: Option<Part>
     }
 }
 
-pub(super) fn part_of(part: Option<&str>) -> Result<Part> {
-    part.map_or(Ok(Part::WHOLE), Part::parse)
-        .map_err(|problem| anyhow!("--part: {problem}"))
+/// Reads `3/7`; or `today/7`, which is another part each day (UTC) and all of them in seven.
+pub(super) fn part_of(part: Option<&str>, context: &Context) -> Result<Part> {
+    let Some(text) = part else {
+        return Ok(Part::WHOLE);
+    };
+    let parsed = match text.strip_prefix("today/").map(str::parse::<u64>) {
+        Some(Ok(of @ 1..)) => {
+            let since = context
+                .clock
+                .now()
+                .duration_since(std::time::SystemTime::UNIX_EPOCH);
+            let days = since.unwrap_or_default().as_secs() / DAY;
+            Part::parse(&format!("{}/{of}", days % of + 1))
+        }
+        _ => Part::parse(text),
+    };
+    parsed.map_err(|problem| anyhow!("--part: {problem}"))
 }

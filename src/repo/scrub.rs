@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::holdings::Holdings;
+use super::id::BackupId;
 use super::survey::{Finding, Survey};
 pub use super::survey::{Hit, Look, Looked, Part, Scope};
 
@@ -28,6 +29,9 @@ pub struct Scrubbed {
     pub stores: Vec<Looked>,
     /// Backups whose manifests were read.
     pub backups: u64,
+    /// The newest of them.
+    #[serde(skip)]
+    pub newest: Option<BackupId>,
     /// The first thousand.
     pub bad: Vec<Bad>,
     /// How many more there are.
@@ -59,6 +63,7 @@ pub fn scrub(holdings: Holdings, look: Look<'_>, begin: impl FnOnce()) -> Result
     Ok(Scrubbed {
         stores: survey.looked.clone(),
         backups: survey.facts.backups,
+        newest: survey.facts.newest.clone(),
         bad: found.findings.iter().map(|one| bad(one, &name)).collect(),
         more: found.more,
         hit,

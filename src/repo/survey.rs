@@ -30,6 +30,9 @@ use facts::{Facts, OfChain};
 /// minutes for a store that fails.
 const SETTLED: Duration = Duration::from_secs(3600);
 
+/// What is said of an object that is not there.
+const MISSING: &str = "is missing";
+
 /// What an object has at most as a rule, in bytes: largest chunk and its seal.
 const ORDINARY: u64 = (8 << 20) + SEAL_OVERHEAD;
 
@@ -126,6 +129,10 @@ pub struct Looked {
     pub objects: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Objects that should be there and are not.
+    pub missing: u64,
+    /// Objects that are not what they should be.
+    pub damaged: u64,
     /// Why it was left out from some point on.
     pub left_out: Option<String>,
 }
@@ -172,6 +179,17 @@ impl<'a> Survey<'a> {
         let dropped = self.holdings.dropped()?;
         self.holdings.check_any()?;
         begin();
+        let mut counts = vec![(0, 0); self.looked.len()];
+        let mut handler = |holdings: &Holdings, findings: Vec<Finding>| {
+            for finding in &findings {
+                let (missing, damaged) = &mut counts[finding.place];
+                match finding.what == MISSING {
+                    true => *missing += 1,
+                    false => *damaged += 1,
+                }
+            }
+            handler(holdings, findings)
+        };
         let findings = self.recovery_files()?;
         handler(&self.holdings, findings)?;
         let findings = self.manifests(&backups, &dropped)?;
@@ -197,6 +215,7 @@ impl<'a> Survey<'a> {
         }
         for (place, looked) in self.looked.iter_mut().enumerate() {
             looked.left_out = self.holdings.left_out(place);
+            (looked.missing, looked.damaged) = counts[place];
         }
         Ok(())
     }
@@ -237,7 +256,7 @@ impl<'a> Survey<'a> {
         let mut findings = Vec::new();
         let mut lacks = |place: usize, name: Digest| {
             if asked[place] {
-                findings.push(self.finding(chain, area, name, place, "is missing".to_owned()));
+                findings.push(self.finding(chain, area, name, place, MISSING.to_owned()));
             }
         };
         for row in rows {

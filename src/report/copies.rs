@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Problem;
 use super::text::{Side, Table};
 use super::units::{bytes, count};
+use crate::repo::proof::Level;
 use crate::repo::repair::{Mended, Repaired};
 use crate::repo::replicate::Brought;
 use crate::repo::scrub::{Hit, Looked, Scrubbed};
@@ -66,19 +67,8 @@ pub fn replicated(replicated: &Replicated) -> String {
     text
 }
 
-/// What verify found, without changing anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Verified {
-    /// How closely it looked: `listed` or `scrub`.
-    pub level: String,
-    /// What it found.
-    #[serde(flatten)]
-    pub found: Scrubbed,
-}
-
-/// What verify found: a line for each bad object.
-pub fn verified(verified: &Verified) -> String {
-    let Verified { level, found } = verified;
+/// What verify found in all stores: a line for each bad object.
+pub(super) fn scrubbed(level: Level, found: &Scrubbed) -> String {
     let mut text = looked(&found.stores);
     for bad in &found.bad {
         text.push_str(&format!(

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::proofs::Proofs;
 use super::{Backup, Component, Listing, Origin, Precheck};
 use crate::clock::rfc3339;
 
@@ -32,6 +33,7 @@ pub fn backup(backup: &Backup) -> Value {
             backup.full_because.as_ref().map(|why| json!(why)),
         ),
         ("build", backup.build.as_ref().map(|build| json!(build))),
+        ("proofs", backup.proofs.as_ref().map(Proofs::json)),
     ];
     if let Some(map) = value.as_object_mut() {
         for (key, part) in optional {
@@ -43,7 +45,7 @@ pub fn backup(backup: &Backup) -> Value {
     value
 }
 
-fn origin(origin: &Origin) -> Value {
+pub(super) fn origin(origin: &Origin) -> Value {
     match origin {
         Origin::Signed(by) => json!({"verified": true, "signed_by": by}),
         Origin::Unsigned => json!({"verified": false, "signed": false}),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::proofs::Proofs;
 use super::units::{bytes, count};
 use super::{Backup, Cleanup, Component, Fetched, Listing, Phase, Precheck, Restored};
 use crate::clock::{self, spoken};
@@ -117,6 +118,7 @@ pub fn facts(backup: &Backup) -> Vec<(String, String)> {
     if let Some(build) = &backup.build {
         facts.push(("build".to_owned(), build.shown()));
     }
+    facts.extend(backup.proofs.iter().flat_map(Proofs::facts));
     facts
 }
 
@@ -179,6 +181,7 @@ pub fn listing(listing: &Listing) -> String {
             ("copies", Side::Left),
             ("base", Side::Left),
             ("signed", Side::Left),
+            ("last proof", Side::Left),
         ]);
         for backup in &listing.backups {
             let names: Vec<&str> = backup.components.iter().map(|c| c.name.as_str()).collect();
@@ -196,6 +199,10 @@ pub fn listing(listing: &Listing) -> String {
                     super::Origin::NotVerified => "not verified",
                 }
                 .to_owned(),
+                backup
+                    .proofs
+                    .as_ref()
+                    .map_or_else(String::new, Proofs::summary),
             ]);
         }
         table.render()

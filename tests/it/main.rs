@@ -22,6 +22,7 @@ mod disk;
 mod docs;
 mod documents;
 mod drill;
+mod faults;
 mod forgery;
 mod incremental;
 mod inventory;

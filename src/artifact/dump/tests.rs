@@ -130,7 +130,7 @@ fn a_dump_that_was_cut_short_anywhere_is_told() {
             let problem = follow(&mut io::Cursor::new(&bytes[..length]));
             match problem {
                 Err(problem) => {
-                    assert!(problem.contains("cut short"), "{name} {length}: {problem}")
+                    assert!(problem.contains("cut short"), "{name} {length}: {problem}");
                 }
                 Ok(seen) => panic!("{name} cut at {length} of {}: {seen:?}", bytes.len()),
             }

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::choose::Chosen;
 use super::source::{Source, validate};
 use crate::artifact::tar::Entry;
 use crate::artifact::{Digest, Form, TarSource};
@@ -18,7 +17,7 @@ use crate::repo::reader::Reader;
 
 /// One component of a backup.
 #[derive(Debug)]
-pub(super) struct Stored<'a> {
+pub(in crate::operation) struct Stored<'a> {
     reader: &'a Reader,
     component: &'a ComponentRecord,
     saved: bbr::Saved,
@@ -27,13 +26,13 @@ pub(super) struct Stored<'a> {
 impl<'a> Stored<'a> {
     /// Reads what there is. What was stored from a directory brings bbr's own records, which are
     /// compared; of the rest the index says what belongs where.
-    pub(super) fn open(
+    pub(in crate::operation) fn open(
         context: &Context,
-        chosen: &'a Chosen,
+        reader: &'a Reader,
         component: &'a ComponentRecord,
     ) -> Result<Self> {
         let mut stored = Self {
-            reader: &chosen.reader,
+            reader,
             component,
             saved: bbr::Saved::default(),
         };
@@ -51,6 +50,11 @@ impl<'a> Stored<'a> {
         }
         .with_context(|| name.to_string())?;
         Ok(stored)
+    }
+
+    /// What bbr calls each artifact that there is.
+    pub(in crate::operation) fn places(&self) -> impl Iterator<Item = &bbr::PlaceKind> {
+        self.saved.artifacts.keys()
     }
 
     fn indexed(&self, context: &Context) -> Result<bbr::Saved> {

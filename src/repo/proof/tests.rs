@@ -95,7 +95,10 @@ impl World {
         let both = [id(OLDER), id(NEWER)];
         let mut together = self.proofs.latest(&both, now()).unwrap();
         let together = together.remove(&of).unwrap();
-        let mut alone = self.proofs.latest(&[of.clone()], now()).unwrap();
+        let mut alone = self
+            .proofs
+            .latest(std::slice::from_ref(&of), now())
+            .unwrap();
         assert_eq!(
             alone.remove(&of).unwrap(),
             together,

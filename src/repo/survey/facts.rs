@@ -14,6 +14,8 @@ use crate::artifact::Digest;
 pub(in super::super) struct Facts {
     pub(super) chains: BTreeMap<ChainId, OfChain>,
     pub(in super::super) backups: u64,
+    /// The greatest id of them.
+    pub(in super::super) newest: Option<BackupId>,
 }
 
 /// Of one chain.
@@ -44,6 +46,7 @@ impl Facts {
         }
         of.backups.push((manifest.id.clone(), roots));
         self.backups += 1;
+        self.newest = self.newest.take().max(Some(manifest.id.clone()));
     }
 
     /// The backups that damage reaches or may reach.

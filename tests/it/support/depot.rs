@@ -94,6 +94,12 @@ impl Depot {
         self.put_from(build, &[component], folder)
     }
 
+    /// The same of several components, each in a directory of its name.
+    pub fn put_directories(&self, components: &[&str], folder: &str) -> Ended {
+        let build = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
+        self.put_from(build, components, folder)
+    }
+
     fn put_from(&self, build: u32, components: &[&str], folder: &str) -> Ended {
         let params = json!({
             "backup": components,

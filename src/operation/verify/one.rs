@@ -1,0 +1,454 @@
+//! Levels `contents` and `restorable`: one backup, with a recovery identity.
+//!
+//! Of each object the first good copy is read, as a restore would; what the other stores hold is for
+//! level `scrub`. A copy that was missing or damaged on the way is a finding all the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use super::files::{Files, Follow, Looked};
+use super::findings::At;
+use super::proof::store;
+use super::topology::{self, Named};
+use crate::artifact::Form;
+use crate::clock;
+use crate::monitor::Meter;
+use crate::operation::Context;
+use crate::operation::catalogue::{find, newest_in, tell_origin};
+use crate::operation::fetch::{METADATA, identity_of};
+use crate::operation::ops_manager::INSTALLATION;
+use crate::operation::record::{self, Record};
+use crate::operation::restore::Stored;
+use crate::operation::settings::{Settings, Verification};
+use crate::operation::stores::{Stores, backup_id};
+use crate::repo;
+use crate::repo::format::{ArtifactRecord, ComponentRecord, Manifest};
+use crate::repo::id::BackupId;
+use crate::repo::index::Root;
+use crate::repo::proof::{Checked, Finding, Level, Outcome, Proof};
+use crate::repo::reader::{Choice, Reader};
+use crate::repo::scrub::Part;
+use crate::report::verified::{Examined, Found, Row, Verified};
+use crate::store::Kind;
+
+/// In an artifact of more files none is followed: it is a blobstore, whose files are its users'.
+const MOST_FOLLOWED: u64 = 100;
+/// Jobs whose artifacts are blobstores, however small.
+const BLOBSTORE: &str = "blobstore";
+/// More than any foundation record has, in bytes.
+const RECORD_LIMIT: usize = 64 << 20;
+
+pub(super) fn verify(
+    context: &Context,
+    settings: &Settings,
+    asked: &Verification,
+    part: Part,
+) -> Result<Verified> {
+    let started = clock::rfc3339(context.clock.now());
+    let identity = identity_of(settings)?;
+    let stores = Stores::open(context, settings)?;
+    let id = match &asked.backup {
+        Some(id) => backup_id(id)?,
+        None => newest_in(context, &stores)?,
+    };
+    let mut examined = Examination::new(context, &stores, asked.level, choice(asked, part)?);
+    match find(&stores, id.as_str()) {
+        Ok(believed) => {
+            tell_origin(context, &believed, id.as_str());
+            let manifest = &believed.signed.manifest;
+            let fetcher = stores.fetcher();
+            let keys = fetcher.keys(manifest, &identity)?;
+            // With another store at hand nobody waits long for one that fails.
+            if settings.repository.stores.len() == 1 {
+                stores.patience.stream();
+            }
+            let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
+            examined.backup(&reader, manifest)?;
+        }
+        // A manifest that nobody should believe is what is wrong with this backup.
+        Err(error) if is_about_the_backup(&error) => {
+            let finding = At::default().of(error)?;
+            examined.findings.push(finding);
+        }
+        Err(error) => return Err(error),
+    }
+    examined.copies(&id)?;
+    let finished = clock::rfc3339(context.clock.now());
+    let (proof, rows) = examined.proof(&id, asked, part, (started, finished));
+    let stored = store(context, settings, &stores, &proof, asked.report)?;
+    Ok(Verified {
+        level: asked.level,
+        found: Found::One(Box::new(Examined { proof, rows })),
+        stored,
+    })
+}
+
+fn choice(asked: &Verification, part: Part) -> Result<Choice> {
+    Ok(match asked.percent {
+        None => Choice::part(part),
+        Some(percent) => {
+            let mut salt = [0; 8];
+            getrandom::fill(&mut salt).map_err(|error| anyhow!("no random bytes: {error}"))?;
+            Choice::sample(percent, salt)
+        }
+    })
+}
+
+fn is_about_the_backup(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    let known = causes.find_map(|cause| cause.downcast_ref::<repo::Error>());
+    matches!(
+        known,
+        Some(repo::Error::Damaged { .. } | repo::Error::Refused { .. })
+    )
+}
+
+struct Examination<'a> {
+    context: &'a Context,
+    stores: &'a Stores,
+    level: Level,
+    choice: Choice,
+    findings: Vec<Finding>,
+    notes: Vec<String>,
+    rows: Vec<Row>,
+    names: Vec<Named>,
+}
+
+impl<'a> Examination<'a> {
+    fn new(context: &'a Context, stores: &'a Stores, level: Level, choice: Choice) -> Self {
+        Self {
+            context,
+            stores,
+            level,
+            choice,
+            findings: Vec::new(),
+            notes: Vec::new(),
+            rows: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    fn backup(&mut self, reader: &Reader, manifest: &Manifest) -> Result<()> {
+        for component in &manifest.components {
+            self.component(reader, component)?;
+        }
+        if self.level == Level::Restorable {
+            self.compare_with_record(reader, manifest)?;
+        }
+        Ok(())
+    }
+
+    fn component(&mut self, reader: &Reader, component: &ComponentRecord) -> Result<()> {
+        let name = component.name.as_str();
+        let artifacts = component.artifacts.iter();
+        let total = artifacts.map(|artifact| artifact.bytes).sum();
+        let meter = self
+            .context
+            .monitor
+            .meter(&format!("verify {name}"), Some(total));
+        let mut of_bbr = false;
+        for artifact in &component.artifacts {
+            self.context.shutdown.check()?;
+            let at = At {
+                component: Some(name),
+                artifact: Some(&artifact.name),
+            };
+            match reader.root(component, artifact) {
+                Ok(root) => {
+                    of_bbr |= root.head.bbr.is_some();
+                    self.artifact(reader, at, artifact, &root, &meter)?;
+                }
+                Err(error) => {
+                    let finding = at.of(error.into())?;
+                    self.row(at, artifact, &Looked::default(), Some(finding));
+                }
+            }
+        }
+        meter.finish();
+        if self.level == Level::Restorable {
+            self.validate(reader, component, of_bbr)?;
+        }
+        Ok(())
+    }
+
+    fn artifact(
+        &mut self,
+        reader: &Reader,
+        at: At<'_>,
+        artifact: &ArtifactRecord,
+        root: &Root,
+        meter: &Arc<Meter>,
+    ) -> Result<()> {
+        let follow = match self.level {
+            Level::Restorable => follow(artifact),
+            _ => Follow::Nothing,
+        };
+        let mut files = Files::new(follow, &self.context.shutdown, meter);
+        let read = reader.read_chosen(root, self.choice, &mut files);
+        let looked = files.looked;
+        let failed = match read {
+            Ok(()) => None,
+            Err(error) => {
+                let mut finding = at.of(error)?;
+                finding
+                    .what
+                    .push_str("; the rest of this artifact was not looked at");
+                Some(finding)
+            }
+        };
+        if self.level == Level::Restorable && failed.is_none() {
+            self.judge(at, artifact, follow, &looked);
+        }
+        self.row(at, artifact, &looked, failed);
+        Ok(())
+    }
+
+    /// What the files of an artifact that was read to its end say.
+    fn judge(&mut self, at: At<'_>, artifact: &ArtifactRecord, follow: Follow, looked: &Looked) {
+        let place = format!("{}: {}", at.component.unwrap_or_default(), artifact.name);
+        const AGAIN: &str = "take another backup, and choose another version";
+        for wrong in &looked.wrong {
+            self.findings.push(at.finding(format!(
+                "{wrong}; it was so when it was backed up: find out why, {AGAIN}"
+            )));
+        }
+        for empty in &looked.empty {
+            let what = match empty.is_empty() {
+                true => "holds nothing".to_owned(),
+                false => format!("`{empty}` holds nothing"),
+            };
+            let what = format!("{what}; it was so when it was backed up: find out why, {AGAIN}");
+            self.findings.push(at.finding(what));
+        }
+        let hollow =
+            artifact.form == Form::Tar && artifact.files > 0 && looked.hollow == artifact.files;
+        if hollow && looked.empty.is_empty() {
+            let what = format!("every file of it is empty; find out why, {AGAIN}");
+            self.findings.push(at.finding(what));
+        }
+        let bare = looked.bare.iter();
+        self.notes
+            .extend(bare.map(|bare| format!("{place}: {bare}; see whether it should be")));
+        if artifact.form == Form::Tar && artifact.files == 0 {
+            self.notes
+                .push(format!("{place} holds no file; see whether it should"));
+        }
+        match follow {
+            Follow::Nothing => self.notes.push(format!(
+                "{place}: a blobstore or another artifact of many files; each file has its digest, and none was looked into"
+            )),
+            _ if looked.unknown > 0 => self.notes.push(format!(
+                "{place}: {} of {} files are of no form that is known here; each has its digest, and that it ends where it \
+                 should was not proven",
+                looked.unknown, looked.files
+            )),
+            _ => {}
+        }
+    }
+
+    fn row(
+        &mut self,
+        at: At<'_>,
+        artifact: &ArtifactRecord,
+        looked: &Looked,
+        failed: Option<Finding>,
+    ) {
+        let whole = failed.is_none();
+        self.findings.extend(failed);
+        self.rows.push(Row {
+            component: at.component.unwrap_or_default().to_owned(),
+            artifact: artifact.name.clone(),
+            files: looked.files,
+            of_files: artifact.files,
+            bytes: looked.bytes,
+            whole,
+            known: looked.known.clone(),
+            more_known: looked.recognised.saturating_sub(looked.known.len() as u64),
+        });
+    }
+
+    /// As a restore does before it touches anything.
+    fn validate(
+        &mut self,
+        reader: &Reader,
+        component: &ComponentRecord,
+        of_bbr: bool,
+    ) -> Result<()> {
+        let name = component.name.as_str();
+        let brings =
+            |artifact: &ArtifactRecord| artifact.name == METADATA && artifact.form == Form::File;
+        let at = At {
+            component: Some(name),
+            artifact: None,
+        };
+        if component.artifacts.is_empty() {
+            self.notes
+                .push(format!("{name}: there was nothing to keep"));
+            return Ok(());
+        }
+        // What could not be read is told already.
+        let lost = |finding: &Finding| {
+            finding.component.as_deref() == Some(name) && finding.object.is_some()
+        };
+        if self.findings.iter().any(lost) {
+            return Ok(());
+        }
+        if !of_bbr && !component.artifacts.iter().any(brings) {
+            if name != "ops-manager" {
+                self.notes.push(format!(
+                    "{name}: its artifacts are not bbr's (there is no `metadata`), so it can be fetched and not restored by a step"
+                ));
+            }
+            return Ok(());
+        }
+        match Stored::open(self.context, reader, component) {
+            Ok(stored) => {
+                let places = stored.places();
+                self.names
+                    .extend(places.map(|place| (name.to_owned(), place.clone())));
+            }
+            Err(error) => {
+                let finding = at.of(error)?;
+                self.findings.push(finding);
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_with_record(&mut self, reader: &Reader, manifest: &Manifest) -> Result<()> {
+        let found = manifest.components.iter().find_map(|component| {
+            let mut artifacts = component.artifacts.iter();
+            let record = artifacts.find(|artifact| artifact.name == record::FILE)?;
+            (component.name.as_str() == "ops-manager").then_some((component, record))
+        });
+        let Some((component, artifact)) = found else {
+            self.notes.push(
+                "there is no foundation record in this backup (component ops-manager), so nothing says of which instances \
+                 there must be artifacts"
+                    .to_owned(),
+            );
+            return Ok(());
+        };
+        let at = At {
+            component: Some(component.name.as_str()),
+            artifact: Some(&artifact.name),
+        };
+        let text = match read_small(reader, component, artifact) {
+            Ok(text) => text,
+            Err(error) => {
+                // Told already where it is damage.
+                at.of(error)?;
+                return Ok(());
+            }
+        };
+        match Record::parse(&text) {
+            Ok(record) => {
+                let found = topology::compare(manifest, &record, &self.names, &mut self.notes);
+                self.findings.extend(found);
+            }
+            Err(problem) => self.findings.push(at.finding(problem)),
+        }
+        Ok(())
+    }
+
+    /// Copies that were missing or damaged where they should be whole.
+    fn copies(&mut self, id: &BackupId) -> Result<()> {
+        let manifest = self.stores.foundation.manifest(id);
+        let mut holds = BTreeSet::new();
+        for (store, head) in self
+            .stores
+            .bridge
+            .wait(self.stores.copies.head_each(&manifest))?
+        {
+            match head {
+                Ok(Some(_)) => drop(holds.insert(store)),
+                Ok(None) => self.notes.push(format!(
+                    "store {store} does not list this backup; lifeboat replicate brings it there"
+                )),
+                Err(error) => self
+                    .notes
+                    .push(format!("{error}; what it holds was not looked at")),
+            }
+        }
+        let mut told = BTreeSet::new();
+        for fault in self.stores.copies.faults() {
+            let lost = |finding: &Finding| finding.object.as_deref() == Some(fault.object.as_str());
+            let matters = matches!(fault.kind, Kind::NotFound | Kind::Other | Kind::TooLarge);
+            let known = self.findings.iter().any(lost);
+            if !matters
+                || known
+                || !holds.contains(&fault.store)
+                || !told.insert((fault.store.clone(), fault.object.clone()))
+            {
+                continue;
+            }
+            self.findings.push(Finding {
+                what: format!(
+                    "store {}: {} {}; it was read from another store: run lifeboat repair --read",
+                    fault.store, fault.object, fault.message
+                ),
+                store: Some(fault.store),
+                object: Some(fault.object),
+                ..Finding::default()
+            });
+        }
+        Ok(())
+    }
+
+    fn proof(
+        self,
+        id: &BackupId,
+        asked: &Verification,
+        part: Part,
+        (started, finished): (String, String),
+    ) -> (Proof, Vec<Row>) {
+        let result = Outcome::of(self.findings.is_empty());
+        let foundation = &self.stores.foundation;
+        let mut proof = Proof::new(foundation, id, asked.level, result, started, finished);
+        proof.scope.part = (!part.is_whole()).then(|| part.to_string());
+        proof.scope.percent = asked.percent.map(u64::from);
+        proof.checked = Checked {
+            objects: 0,
+            files: self.rows.iter().map(|row| row.files).sum(),
+            bytes: self.rows.iter().map(|row| row.bytes).sum(),
+        };
+        proof.findings = self.findings;
+        let known = self.rows.iter().flat_map(|row| {
+            let place = format!("{}: {}", row.component, row.artifact);
+            row.known
+                .iter()
+                .map(move |known| format!("{place}: {known}"))
+        });
+        proof.notes = self.notes.into_iter().chain(known).collect();
+        (proof, self.rows)
+    }
+}
+
+fn follow(artifact: &ArtifactRecord) -> Follow {
+    match artifact.form {
+        Form::File if artifact.name == INSTALLATION => Follow::Installation,
+        // bbr names a tar by its job.
+        _ if artifact.name.contains(BLOBSTORE) || artifact.files > MOST_FOLLOWED => Follow::Nothing,
+        _ => Follow::Dumps,
+    }
+}
+
+fn read_small(
+    reader: &Reader,
+    component: &ComponentRecord,
+    artifact: &ArtifactRecord,
+) -> Result<Vec<u8>> {
+    ensure!(
+        artifact.bytes <= RECORD_LIMIT as u64,
+        "{} is too large to be one",
+        artifact.name
+    );
+    let root = reader
+        .root(component, artifact)
+        .with_context(|| artifact.name.clone())?;
+    let mut bytes = Vec::new();
+    reader.write_file(&root, &mut bytes, &mut |_| Ok(()))?;
+    Ok(bytes)
+}
