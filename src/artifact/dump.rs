@@ -25,12 +25,48 @@ const MOST_TOLD: usize = 8;
 /// What was recognised.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// What it is, for people: `a pg_dump archive with data of 3 tables`.
+    /// What it is, for people: `a pg_dump archive with data of 3 entries`.
     pub what: String,
+    /// The same without names of files that it holds.
+    pub brief: String,
     /// Dumps of databases in it that hold nothing, by their names in what they are packed in.
     pub empty: Vec<String>,
     /// How many dumps of databases it is or holds.
     pub dumps: u64,
+}
+
+/// Why a file is not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The files in files that lead to it.
+    pub within: Vec<String>,
+    /// What is wrong, to be put behind its name: `is cut short: …`.
+    pub what: String,
+}
+
+impl Broken {
+    fn in_file(mut self, name: String) -> Self {
+        self.within.insert(0, name);
+        self
+    }
+}
+
+impl From<String> for Broken {
+    fn from(what: String) -> Self {
+        Self {
+            within: Vec::new(),
+            what,
+        }
+    }
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for name in &self.within {
+            write!(f, "holds `{name}`, which ")?;
+        }
+        f.write_str(&self.what)
+    }
 }
 
 /// What a beginning says.
@@ -43,6 +79,26 @@ enum Kind {
     Tar,
 }
 
+impl Seen {
+    /// Something that names nothing in it.
+    fn of(what: String) -> Self {
+        Self {
+            brief: what.clone(),
+            what,
+            ..Self::default()
+        }
+    }
+
+    /// A dump of a database, of an empty one perhaps.
+    fn dump(what: String, is_empty: bool) -> Self {
+        Self {
+            empty: is_empty.then(String::new).into_iter().collect(),
+            dumps: 1,
+            ..Self::of(what)
+        }
+    }
+}
+
 /// Whether a file with these first bytes (up to [`HEAD`]) can be followed to its end.
 pub fn is_known(head: &[u8]) -> bool {
     kind(head).is_some()
@@ -52,12 +108,12 @@ pub fn is_known(head: &[u8]) -> bool {
 /// all of it in any case.
 ///
 /// # Errors
-/// What is wrong with it, to be put behind its name: `is cut short: …`; or the stream's own error.
-pub fn follow(reader: &mut dyn Read) -> Result<Option<Seen>, String> {
+/// What is wrong with it; or the stream's own error.
+pub fn follow(reader: &mut dyn Read) -> Result<Option<Seen>, Broken> {
     let seen = at_depth(reader, 0);
     let rest = io::copy(reader, &mut io::sink());
     match (seen, rest) {
-        (Ok(_), Err(error)) => Err(error.to_string()),
+        (Ok(_), Err(error)) => Err(error.to_string().into()),
         (seen, _) => seen,
     }
 }
@@ -78,7 +134,7 @@ fn kind(head: &[u8]) -> Option<Kind> {
     text::Kind::of(head).map(Kind::Text)
 }
 
-fn at_depth(reader: &mut dyn Read, depth: usize) -> Result<Option<Seen>, String> {
+fn at_depth(reader: &mut dyn Read, depth: usize) -> Result<Option<Seen>, Broken> {
     let mut head = Vec::with_capacity(HEAD);
     let begun = reader.take(HEAD as u64).read_to_end(&mut head);
     begun.map_err(|error| unread(&error))?;
@@ -87,9 +143,9 @@ fn at_depth(reader: &mut dyn Read, depth: usize) -> Result<Option<Seen>, String>
     };
     let mut whole = head.as_slice().chain(reader);
     match kind {
-        Kind::PostgresArchive => postgres::follow(&mut whole).map(Some),
-        Kind::Text(kind) => text::follow(kind, &mut whole).map(Some),
-        Kind::Redis => redis::follow(&mut whole).map(Some),
+        Kind::PostgresArchive => Ok(Some(postgres::follow(&mut whole)?)),
+        Kind::Text(kind) => Ok(Some(text::follow(kind, &mut whole)?)),
+        Kind::Redis => Ok(Some(redis::follow(&mut whole)?)),
         // Deeper than anybody packs a dump: taken as it is.
         Kind::Gzip | Kind::Tar if depth == DEEPEST => Ok(None),
         Kind::Gzip => gzip(&mut whole, depth).map(Some),
@@ -97,7 +153,7 @@ fn at_depth(reader: &mut dyn Read, depth: usize) -> Result<Option<Seen>, String>
     }
 }
 
-fn gzip(reader: &mut dyn Read, depth: usize) -> Result<Seen, String> {
+fn gzip(reader: &mut dyn Read, depth: usize) -> Result<Seen, Broken> {
     let mut inside = MultiGzDecoder::new(reader);
     let seen = at_depth(&mut inside, depth + 1);
     let rest = io::copy(&mut inside, &mut io::sink());
@@ -109,28 +165,26 @@ fn gzip(reader: &mut dyn Read, depth: usize) -> Result<Seen, String> {
     Ok(match seen? {
         Some(seen) => Seen {
             what: format!("gzip of {}", seen.what),
+            brief: format!("gzip of {}", seen.brief),
             ..seen
         },
-        None => Seen {
-            what: "gzip".to_owned(),
-            ..Seen::default()
-        },
+        None => Seen::of("gzip".to_owned()),
     })
 }
 
-fn tar(reader: &mut dyn Read, depth: usize) -> Result<Seen, String> {
+fn tar(reader: &mut dyn Read, depth: usize) -> Result<Seen, Broken> {
     let mut tar = TarReader::new(reader);
     let (mut files, mut known) = (0_u64, Vec::new());
     let mut seen = Seen::default();
     loop {
         let entry = match tar.next_entry() {
             Ok(Ok(entry)) => entry,
-            Ok(Err(0)) => return Err("is cut short: the tar has no end".to_owned()),
+            Ok(Err(0)) => return Err("is cut short: the tar has no end".to_owned().into()),
             Ok(Err(_zeros)) => break,
             Err(error) if is_early_end(&error) => {
-                return Err("is cut short: the tar ends too early".to_owned());
+                return Err("is cut short: the tar ends too early".to_owned().into());
             }
-            Err(error) => return Err(format!("is not whole: the tar {error}")),
+            Err(error) => return Err(format!("is not whole: the tar {error}").into()),
         };
         if entry.kind != EntryKind::File {
             continue;
@@ -141,7 +195,7 @@ fn tar(reader: &mut dyn Read, depth: usize) -> Result<Seen, String> {
         // When the tar itself ends there, that is what is wrong.
         let rest = io::copy(&mut tar.content(), &mut io::sink());
         if rest.is_err_and(|error| is_early_end(&error)) {
-            return Err("is cut short: the tar ends too early".to_owned());
+            return Err("is cut short: the tar ends too early".to_owned().into());
         }
         match inside {
             Ok(None) => {}
@@ -155,10 +209,14 @@ fn tar(reader: &mut dyn Read, depth: usize) -> Result<Seen, String> {
                     }));
                 known.push(format!("{name}: {}", inside.what));
             }
-            Err(problem) => return Err(format!("holds `{name}`, which {problem}")),
+            Err(broken) => return Err(broken.in_file(name)),
         }
     }
     seen.what = format!("a tar of {files} files");
+    seen.brief = match seen.dumps {
+        0 => seen.what.clone(),
+        dumps => format!("{} with {dumps} dumps", seen.what),
+    };
     if !known.is_empty() {
         let more = known.len().saturating_sub(MOST_TOLD);
         known.truncate(MOST_TOLD);

@@ -32,7 +32,7 @@ pub enum Found {
 /// One backup, looked into.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examined {
-    /// The result, as it is stored.
+    /// The result; what is stored names no files.
     pub proof: Proof,
     /// Artifact by artifact.
     pub rows: Vec<Row>,
@@ -144,15 +144,7 @@ fn one(examined: &Examined) -> String {
             ));
         }
     }
-    let of_rows = |note: &&String| {
-        let mut rows = rows.iter();
-        !rows.any(|row| {
-            let place = format!("{}: {}: ", row.component, row.artifact);
-            let known = note.strip_prefix(place.as_str());
-            known.is_some_and(|known| row.known.iter().any(|one| one == known))
-        })
-    };
-    for note in proof.notes.iter().filter(of_rows) {
+    for note in &proof.notes {
         say(&format!("note: {note}"));
     }
     for finding in &proof.findings {
@@ -161,7 +153,7 @@ fn one(examined: &Examined) -> String {
     let (files, size) = (count(proof.checked.files), bytes(proof.checked.bytes));
     let scope = match proof.scope.is_whole() {
         true => String::new(),
-        false => format!(", {} of the files", proof.scope),
+        false => format!(" in {} of the files", proof.scope),
     };
     say(&match proof.result {
         Outcome::Passed => {

@@ -22,6 +22,8 @@ fn values() -> Value {
     let mut values = yaml(VARIABLES);
     values["worker_identity"] = fixture!("ed25519").into();
     values["recovery_identity"] = RECOVERY.into();
+    values["validate"]["worker_identity"] = fixture!("ed25519").into();
+    values["validate"]["recovery_identity"] = RECOVERY.into();
     values["recipients"] = json!([RECIPIENT]);
     values["target_ops_manager"]["ssh_private_key"] = fixture!("rsa_pem").into();
     values["scratch_ops_manager"]["ssh_private_key"] = fixture!("rsa_pem").into();
@@ -202,7 +204,8 @@ fn door(args: &Value) -> Door {
         ["drill"] => Door::Drill(End::TearDown),
         ["drill-cleanup"] => Door::Drill(End::OnlyTearDown),
         ["prune", ..] => Door::Prune,
-        ["replicate" | "verify" | "repair" | "report" | "alerts", ..] => Door::Read,
+        ["verify"] => Door::Verify,
+        ["replicate" | "repair" | "report" | "alerts", ..] => Door::Read,
         _ => panic!("{args:?}"),
     }
 }

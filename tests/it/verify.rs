@@ -1,6 +1,8 @@
 //! What is wrong in the stores is found without keys, and mended where anything good is left. The
 //! table of all damage is `damage.rs`.
 
+mod proofs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -132,14 +132,10 @@ impl<'a> Archive<'a> {
             TAR | DIRECTORY => format!("(its table of contents: {entries} entries)"),
             _ => return other("has a form that this release does not know"),
         };
-        Ok(Seen {
-            what: format!("a pg_dump archive {contents}"),
-            empty: match tables {
-                0 => vec![String::new()],
-                _ => Vec::new(),
-            },
-            dumps: 1,
-        })
+        Ok(Seen::dump(
+            format!("a pg_dump archive {contents}"),
+            tables == 0,
+        ))
     }
 
     /// One entry of the table of contents: its id, and whether data of it follows.

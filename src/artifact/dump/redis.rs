@@ -65,11 +65,10 @@ pub(super) fn follow(reader: &mut dyn Read) -> Result<Seen, String> {
             );
         }
     }
-    Ok(Seen {
-        what: format!("a Redis dump (version {version})"),
-        empty: Vec::new(),
-        dumps: 1,
-    })
+    Ok(Seen::dump(
+        format!("a Redis dump (version {version})"),
+        false,
+    ))
 }
 
 fn table() -> [u64; 256] {

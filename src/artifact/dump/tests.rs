@@ -130,6 +130,7 @@ fn a_dump_that_was_cut_short_anywhere_is_told() {
             let problem = follow(&mut io::Cursor::new(&bytes[..length]));
             match problem {
                 Err(problem) => {
+                    let problem = problem.to_string();
                     assert!(problem.contains("cut short"), "{name} {length}: {problem}");
                 }
                 Ok(seen) => panic!("{name} cut at {length} of {}: {seen:?}", bytes.len()),
@@ -156,18 +157,20 @@ fn a_dump_of_an_empty_database_is_said_to_be_empty() {
 #[test]
 fn what_is_wrong_inside_is_told_with_its_name() {
     let half = &CUSTOM[..CUSTOM.len() / 2];
-    let problem = follow(&mut gzipped(&tarred(&[("x/uaa.dump", half)])).as_slice()).unwrap_err();
+    let problem = follow(&mut gzipped(&tarred(&[("x/uaa.dump", half)])).as_slice())
+        .unwrap_err()
+        .to_string();
     assert!(
         problem.starts_with("holds `x/uaa.dump`, which is cut short: the pg_dump archive"),
         "{problem}"
     );
     let mut wrong = redis();
     *wrong.last_mut().unwrap() = 1;
-    let problem = follow(&mut wrong.as_slice()).unwrap_err();
+    let problem = follow(&mut wrong.as_slice()).unwrap_err().to_string();
     assert!(problem.contains("checksum"), "{problem}");
     let mut newer = CUSTOM.to_vec();
     newer[6] = 99;
-    let problem = follow(&mut newer.as_slice()).unwrap_err();
+    let problem = follow(&mut newer.as_slice()).unwrap_err().to_string();
     assert!(problem.contains("format 1.99"), "{problem}");
 }
 

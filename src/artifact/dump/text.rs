@@ -75,14 +75,8 @@ pub(super) fn follow(kind: Kind, reader: &mut dyn Read) -> Result<Seen, String> 
             kind.name()
         ));
     }
-    Ok(Seen {
-        what: format!("{} with {} tables", kind.name(), tables.found),
-        empty: match tables.found {
-            0 => vec![String::new()],
-            _ => Vec::new(),
-        },
-        dumps: 1,
-    })
+    let what = format!("{} with {} tables", kind.name(), tables.found);
+    Ok(Seen::dump(what, tables.found == 0))
 }
 
 const CREATE: &[u8] = b"CREATE TABLE ";

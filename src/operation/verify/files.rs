@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 
-use crate::artifact::dump::{self, Seen};
+use super::findings::Told;
+use crate::artifact::dump::{self, Broken, Seen};
 use crate::artifact::name::shown;
 use crate::monitor::Meter;
 use crate::opsman;
@@ -30,6 +31,8 @@ const MOST: usize = 20;
 pub(super) enum Follow {
     /// Their digests alone.
     Nothing,
+    /// Their digests alone: somebody else reads them.
+    Read,
     /// Whatever is recognised.
     Dumps,
     /// It is Ops Manager's export.
@@ -43,20 +46,20 @@ pub(super) struct Looked {
     pub(super) files: u64,
     /// Their bytes.
     pub(super) bytes: u64,
-    /// Files that were recognised, as sentences.
-    pub(super) known: Vec<String>,
+    /// Files that were recognised.
+    pub(super) known: Vec<Told>,
     /// How many were recognised.
     pub(super) recognised: u64,
     /// Files that are of no form that is known.
     pub(super) unknown: u64,
-    /// What is wrong, as sentences.
-    pub(super) wrong: Vec<String>,
+    /// What is wrong.
+    pub(super) wrong: Vec<Told>,
     /// How many files hold nothing.
     pub(super) hollow: u64,
     /// Files that hold nothing: those of them that should, by their names.
-    pub(super) empty: Vec<String>,
-    /// Dumps of databases that hold nothing, as sentences.
-    pub(super) bare: Vec<String>,
+    pub(super) empty: Vec<Told>,
+    /// Dumps of databases that hold nothing.
+    pub(super) bare: Vec<Told>,
 }
 
 /// Takes the entries of one artifact.
@@ -108,7 +111,7 @@ impl EntryReceiver for Files<'_> {
             name: name.unwrap_or_default(),
             size,
             state: match self.follow {
-                Follow::Nothing => State::Unknown,
+                Follow::Nothing | Follow::Read => State::Unknown,
                 Follow::Dumps => State::Head(Vec::new()),
                 Follow::Installation => State::Installation(Box::default()),
             },
@@ -141,7 +144,7 @@ impl File {
             State::Followed(follower) => follower.take(bytes),
             State::Installation(checker) => {
                 if let Err(broken) = checker.take(bytes) {
-                    looked.wrong(&self.name, &format!("is not a whole export: {broken}"));
+                    looked.wrong(&self.name, &not_whole(&broken));
                     self.state = State::Wrong;
                 }
             }
@@ -169,23 +172,30 @@ impl File {
             State::Installation(checker) => match checker.finish() {
                 Ok(checked) => {
                     let entries = checked.entries;
-                    looked.known(&self.name, &format!("an export of {entries} entries"));
+                    let export = format!("an export of {entries} entries");
+                    looked.known(&self.name, &export, export.clone());
                     return;
                 }
-                Err(broken) => Err(format!("is not a whole export: {broken}")),
+                Err(broken) => Err(not_whole(&broken)),
             },
             State::Unknown => Ok(None),
             State::Head(bytes) => dump::follow(&mut Cursor::new(bytes)),
             State::Followed(follower) => follower.finish(),
         };
         match seen {
-            Err(problem) => looked.wrong(&self.name, &problem),
+            Err(broken) => looked.wrong(&self.name, &broken),
             Ok(Some(seen)) => looked.seen(&self.name, &seen),
-            Ok(None) if follow == Follow::Nothing => {}
+            Ok(None) if matches!(follow, Follow::Nothing | Follow::Read) => {}
             Ok(None) if self.size == 0 => {
                 looked.hollow += 1;
                 if should_hold_something(&self.name) {
-                    keep(&mut looked.empty, self.name);
+                    keep(
+                        &mut looked.empty,
+                        Told {
+                            here: format!("{} holds nothing", quoted(&self.name)),
+                            stored: "a file of it that should be a dump holds nothing".to_owned(),
+                        },
+                    );
                 }
             }
             Ok(None) => looked.unknown += 1,
@@ -195,7 +205,7 @@ impl File {
 
 impl Looked {
     fn seen(&mut self, name: &str, seen: &Seen) {
-        self.known(name, &seen.what);
+        self.known(name, &seen.what, seen.brief.clone());
         for within in &seen.empty {
             let within = match within.is_empty() {
                 true => String::new(),
@@ -203,22 +213,29 @@ impl Looked {
             };
             keep(
                 &mut self.bare,
-                format!("{}{within} is a dump of an empty database", quoted(name)),
+                Told {
+                    here: format!("{}{within} is a dump of an empty database", quoted(name)),
+                    stored: "one of its dumps is of an empty database".to_owned(),
+                },
             );
         }
     }
 
-    fn known(&mut self, name: &str, what: &str) {
+    fn known(&mut self, name: &str, what: &str, stored: String) {
         self.recognised += 1;
-        let said = match name.is_empty() {
+        let here = match name.is_empty() {
             true => what.to_owned(),
             false => format!("{name}: {what}"),
         };
-        keep(&mut self.known, said);
+        keep(&mut self.known, Told { here, stored });
     }
 
-    fn wrong(&mut self, name: &str, problem: &str) {
-        keep(&mut self.wrong, format!("{} {problem}", quoted(name)));
+    fn wrong(&mut self, name: &str, broken: &Broken) {
+        let told = Told {
+            here: format!("{} {broken}", quoted(name)),
+            stored: format!("a file of it {}", broken.what),
+        };
+        keep(&mut self.wrong, told);
     }
 }
 
@@ -240,16 +257,20 @@ fn quoted(name: &str) -> String {
     }
 }
 
-fn keep(sentences: &mut Vec<String>, sentence: String) {
+fn keep(sentences: &mut Vec<Told>, sentence: Told) {
     if sentences.len() < MOST {
         sentences.push(sentence);
     }
 }
 
+fn not_whole(broken: &opsman::Broken) -> Broken {
+    format!("is not a whole export: {broken}").into()
+}
+
 /// A parser at work.
 struct Follower {
     pieces: Option<SyncSender<Vec<u8>>>,
-    thread: JoinHandle<Result<Option<Seen>, String>>,
+    thread: JoinHandle<Result<Option<Seen>, Broken>>,
 }
 
 impl Follower {
@@ -275,10 +296,10 @@ impl Follower {
         }
     }
 
-    fn finish(mut self) -> Result<Option<Seen>, String> {
+    fn finish(mut self) -> Result<Option<Seen>, Broken> {
         self.pieces = None;
         let ended = self.thread.join();
-        ended.unwrap_or_else(|_panicked| Err("could not be followed to its end".to_owned()))
+        ended.unwrap_or_else(|_panicked| Err("could not be followed to its end".to_owned().into()))
     }
 }
 

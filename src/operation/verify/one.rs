@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::files::{Files, Follow, Looked};
-use super::findings::At;
+use super::findings::{At, Told, Wrong};
 use super::proof::store;
 use super::topology::{self, Named};
 use crate::artifact::Form;
@@ -27,7 +27,7 @@ use crate::repo;
 use crate::repo::format::{ArtifactRecord, ComponentRecord, Manifest};
 use crate::repo::id::BackupId;
 use crate::repo::index::Root;
-use crate::repo::proof::{Checked, Finding, Level, Outcome, Proof};
+use crate::repo::proof::{Checked, Level, Outcome, Proof};
 use crate::repo::reader::{Choice, Reader};
 use crate::repo::scrub::Part;
 use crate::report::verified::{Examined, Found, Row, Verified};
@@ -69,15 +69,15 @@ pub(super) fn verify(
         }
         // A manifest that nobody should believe is what is wrong with this backup.
         Err(error) if is_about_the_backup(&error) => {
-            let finding = At::default().of(error)?;
-            examined.findings.push(finding);
+            let wrong = At::default().of(error)?;
+            examined.wrong.push(wrong);
         }
         Err(error) => return Err(error),
     }
     examined.copies(&id)?;
     let finished = clock::rfc3339(context.clock.now());
-    let (proof, rows) = examined.proof(&id, asked, part, (started, finished));
-    let stored = store(context, settings, &stores, &proof, asked.report)?;
+    let (kept, proof, rows) = examined.proofs(&id, asked, part, (started, finished));
+    let stored = store(context, settings, &stores, &kept, asked.report)?;
     Ok(Verified {
         level: asked.level,
         found: Found::One(Box::new(Examined { proof, rows })),
@@ -110,9 +110,9 @@ struct Examination<'a> {
     stores: &'a Stores,
     level: Level,
     choice: Choice,
-    findings: Vec<Finding>,
+    wrong: Vec<Wrong>,
     notes: Vec<String>,
-    rows: Vec<Row>,
+    rows: Vec<(Row, Vec<Told>)>,
     names: Vec<Named>,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Examination<'a> {
             stores,
             level,
             choice,
-            findings: Vec::new(),
+            wrong: Vec::new(),
             notes: Vec::new(),
             rows: Vec::new(),
             names: Vec::new(),
@@ -161,8 +161,8 @@ impl<'a> Examination<'a> {
                     self.artifact(reader, at, artifact, &root, &meter)?;
                 }
                 Err(error) => {
-                    let finding = at.of(error.into())?;
-                    self.row(at, artifact, &Looked::default(), Some(finding));
+                    let wrong = at.of(error.into())?;
+                    self.row(at, artifact, Looked::default(), Some(wrong));
                 }
             }
         }
@@ -191,17 +191,15 @@ impl<'a> Examination<'a> {
         let failed = match read {
             Ok(()) => None,
             Err(error) => {
-                let mut finding = at.of(error)?;
-                finding
-                    .what
-                    .push_str("; the rest of this artifact was not looked at");
-                Some(finding)
+                let mut wrong = at.of(error)?;
+                wrong.add("; the rest of this artifact was not looked at");
+                Some(wrong)
             }
         };
         if self.level == Level::Restorable && failed.is_none() {
             self.judge(at, artifact, follow, &looked);
         }
-        self.row(at, artifact, &looked, failed);
+        self.row(at, artifact, looked, failed);
         Ok(())
     }
 
@@ -209,26 +207,18 @@ impl<'a> Examination<'a> {
     fn judge(&mut self, at: At<'_>, artifact: &ArtifactRecord, follow: Follow, looked: &Looked) {
         let place = format!("{}: {}", at.component.unwrap_or_default(), artifact.name);
         const AGAIN: &str = "take another backup, and choose another version";
-        for wrong in &looked.wrong {
-            self.findings.push(at.finding(format!(
-                "{wrong}; it was so when it was backed up: find out why, {AGAIN}"
-            )));
-        }
-        for empty in &looked.empty {
-            let what = match empty.is_empty() {
-                true => "holds nothing".to_owned(),
-                false => format!("`{empty}` holds nothing"),
-            };
-            let what = format!("{what}; it was so when it was backed up: find out why, {AGAIN}");
-            self.findings.push(at.finding(what));
+        let again = format!("; it was so when it was backed up: find out why, {AGAIN}");
+        for told in looked.wrong.iter().chain(&looked.empty) {
+            let wrong = at.wrong(told.clone().between("", &again));
+            self.wrong.push(wrong);
         }
         let hollow =
             artifact.form == Form::Tar && artifact.files > 0 && looked.hollow == artifact.files;
         if hollow && looked.empty.is_empty() {
             let what = format!("every file of it is empty; find out why, {AGAIN}");
-            self.findings.push(at.finding(what));
+            self.wrong.push(at.plain(what));
         }
-        let bare = looked.bare.iter();
+        let bare = looked.bare.iter().map(|told| &told.stored);
         self.notes
             .extend(bare.map(|bare| format!("{place}: {bare}; see whether it should be")));
         if artifact.form == Form::Tar && artifact.files == 0 {
@@ -252,21 +242,21 @@ impl<'a> Examination<'a> {
         &mut self,
         at: At<'_>,
         artifact: &ArtifactRecord,
-        looked: &Looked,
-        failed: Option<Finding>,
+        looked: Looked,
+        failed: Option<Wrong>,
     ) {
-        let whole = failed.is_none();
-        self.findings.extend(failed);
-        self.rows.push(Row {
+        let row = Row {
             component: at.component.unwrap_or_default().to_owned(),
             artifact: artifact.name.clone(),
             files: looked.files,
             of_files: artifact.files,
             bytes: looked.bytes,
-            whole,
-            known: looked.known.clone(),
+            whole: failed.is_none(),
+            known: looked.known.iter().map(|told| told.here.clone()).collect(),
             more_known: looked.recognised.saturating_sub(looked.known.len() as u64),
-        });
+        };
+        self.wrong.extend(failed);
+        self.rows.push((row, looked.known));
     }
 
     /// As a restore does before it touches anything.
@@ -289,10 +279,10 @@ impl<'a> Examination<'a> {
             return Ok(());
         }
         // What could not be read is told already.
-        let lost = |finding: &Finding| {
-            finding.component.as_deref() == Some(name) && finding.object.is_some()
+        let lost = |wrong: &Wrong| {
+            wrong.finding.component.as_deref() == Some(name) && wrong.finding.object.is_some()
         };
-        if self.findings.iter().any(lost) {
+        if self.wrong.iter().any(lost) {
             return Ok(());
         }
         if !of_bbr && !component.artifacts.iter().any(brings) {
@@ -310,8 +300,8 @@ impl<'a> Examination<'a> {
                     .extend(places.map(|place| (name.to_owned(), place.clone())));
             }
             Err(error) => {
-                let finding = at.of(error)?;
-                self.findings.push(finding);
+                let wrong = at.of(error)?;
+                self.wrong.push(wrong);
             }
         }
         Ok(())
@@ -346,9 +336,9 @@ impl<'a> Examination<'a> {
         match Record::parse(&text) {
             Ok(record) => {
                 let found = topology::compare(manifest, &record, &self.names, &mut self.notes);
-                self.findings.extend(found);
+                self.wrong.extend(found);
             }
-            Err(problem) => self.findings.push(at.finding(problem)),
+            Err(problem) => self.wrong.push(at.plain(problem)),
         }
         Ok(())
     }
@@ -374,61 +364,69 @@ impl<'a> Examination<'a> {
         }
         let mut told = BTreeSet::new();
         for fault in self.stores.copies.faults() {
-            let lost = |finding: &Finding| finding.object.as_deref() == Some(fault.object.as_str());
+            let lost =
+                |wrong: &Wrong| wrong.finding.object.as_deref() == Some(fault.object.as_str());
             let matters = matches!(fault.kind, Kind::NotFound | Kind::Other | Kind::TooLarge);
-            let known = self.findings.iter().any(lost);
+            let place = (fault.store.clone(), fault.object.clone());
             if !matters
-                || known
+                || self.wrong.iter().any(lost)
                 || !holds.contains(&fault.store)
-                || !told.insert((fault.store.clone(), fault.object.clone()))
+                || !told.insert(place)
             {
                 continue;
             }
-            self.findings.push(Finding {
-                what: format!(
-                    "store {}: {} {}; it was read from another store: run lifeboat repair --read",
-                    fault.store, fault.object, fault.message
-                ),
-                store: Some(fault.store),
-                object: Some(fault.object),
-                ..Finding::default()
-            });
+            let mut wrong = At::default().plain(format!(
+                "store {}: {} {}; it was read from another store: run lifeboat repair --read",
+                fault.store, fault.object, fault.message
+            ));
+            wrong.finding.store = Some(fault.store);
+            wrong.finding.object = Some(fault.object);
+            self.wrong.push(wrong);
         }
         Ok(())
     }
 
-    fn proof(
+    /// The result as it is stored, and as it is shown.
+    fn proofs(
         self,
         id: &BackupId,
         asked: &Verification,
         part: Part,
         (started, finished): (String, String),
-    ) -> (Proof, Vec<Row>) {
-        let result = Outcome::of(self.findings.is_empty());
+    ) -> (Proof, Proof, Vec<Row>) {
+        let result = Outcome::of(self.wrong.is_empty());
         let foundation = &self.stores.foundation;
         let mut proof = Proof::new(foundation, id, asked.level, result, started, finished);
         proof.scope.part = (!part.is_whole()).then(|| part.to_string());
         proof.scope.percent = asked.percent.map(u64::from);
+        let rows = || self.rows.iter().map(|(row, _)| row);
         proof.checked = Checked {
             objects: 0,
-            files: self.rows.iter().map(|row| row.files).sum(),
-            bytes: self.rows.iter().map(|row| row.bytes).sum(),
+            files: rows().map(|row| row.files).sum(),
+            bytes: rows().map(|row| row.bytes).sum(),
         };
-        proof.findings = self.findings;
-        let known = self.rows.iter().flat_map(|row| {
+        proof.notes = self.notes;
+        let mut kept = proof.clone();
+        kept.findings = self.wrong.iter().map(Wrong::stored).collect();
+        let known = self.rows.iter().flat_map(|(row, known)| {
             let place = format!("{}: {}", row.component, row.artifact);
-            row.known
+            known
                 .iter()
-                .map(move |known| format!("{place}: {known}"))
+                .map(move |told| format!("{place}: {}", told.stored))
         });
-        proof.notes = self.notes.into_iter().chain(known).collect();
-        (proof, self.rows)
+        kept.notes.extend(known);
+        let findings = self.wrong.into_iter();
+        proof.findings = findings.map(|wrong| wrong.finding).collect();
+        let rows = self.rows.into_iter().map(|(row, _)| row).collect();
+        (kept, proof, rows)
     }
 }
 
 fn follow(artifact: &ArtifactRecord) -> Follow {
     match artifact.form {
         Form::File if artifact.name == INSTALLATION => Follow::Installation,
+        // They are read for what they say.
+        Form::File if [METADATA, record::FILE].contains(&artifact.name.as_str()) => Follow::Read,
         // bbr names a tar by its job.
         _ if artifact.name.contains(BLOBSTORE) || artifact.files > MOST_FOLLOWED => Follow::Nothing,
         _ => Follow::Dumps,

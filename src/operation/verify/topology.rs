@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::findings::At;
+use super::findings::{At, Wrong};
 use crate::bbr::PlaceKind;
 use crate::operation::record::{Deployment, Record};
 use crate::repo::format::Manifest;
-use crate::repo::proof::Finding;
 
 /// A component, and what bbr calls one of its artifacts.
 pub(super) type Named = (String, PlaceKind);
@@ -24,7 +23,7 @@ pub(super) fn compare(
     record: &Record,
     names: &[Named],
     notes: &mut Vec<String>,
-) -> Vec<Finding> {
+) -> Vec<Wrong> {
     let mut findings = Vec::new();
     let components: Vec<&str> = manifest
         .components
@@ -39,7 +38,7 @@ pub(super) fn compare(
         let saved = line.name == "director" && components.contains(&"director")
             || deployments.values().any(|name| *name == line.name);
         if COVERED.contains(&line.class.as_str()) && !saved {
-            findings.push(At::default().finding(format!(
+            findings.push(At::default().plain(format!(
                 "the foundation record says that {} is in this backup, and it is not; take another backup, and choose another version",
                 line.name
             )));
@@ -71,7 +70,7 @@ fn deployment_of(component: &str, record: &Record) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn of_deployment(component: &str, deployment: &Deployment, names: &[Named]) -> Vec<Finding> {
+fn of_deployment(component: &str, deployment: &Deployment, names: &[Named]) -> Vec<Wrong> {
     let mut findings = Vec::new();
     // Of each group and job the instances.
     let mut saved: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
@@ -89,7 +88,7 @@ fn of_deployment(component: &str, deployment: &Deployment, names: &[Named]) -> V
                 component: Some(component),
                 artifact: Some(&artifact),
             };
-            findings.push(at.finding(format!(
+            findings.push(at.plain(format!(
                 "is of the instance group {group}, which deployment {} does not have according to the foundation record: it is \
                  of another deployment; take another backup, and choose another version",
                 deployment.name
@@ -109,7 +108,7 @@ fn of_deployment(component: &str, deployment: &Deployment, names: &[Named]) -> V
                 component: Some(component),
                 artifact: None,
             };
-            findings.push(at.finding(format!(
+            findings.push(at.plain(format!(
                 "instance group {group} had {there} instances according to the foundation record, and of the job {job} there are \
                  artifacts of {} alone (index {}); find out why the others have none, and take another backup",
                 indexes.len(),
