@@ -24,6 +24,7 @@ mod probes;
 mod repository;
 mod retention;
 mod unknown;
+mod verification;
 
 pub use action::{Action, Door};
 pub use layers::{Layer, Layers};

@@ -14,6 +14,7 @@ use super::Context;
 use super::settings::{Settings, Verification};
 use super::stores::Stores;
 use crate::repo::proof::Level;
+use crate::repo::reader::Choice;
 use crate::repo::scrub::{Look, Part, Scope};
 use crate::report::verified::Verified;
 
@@ -33,6 +34,18 @@ pub fn verify(context: &Context, settings: &Settings, asked: &Verification) -> R
         Level::Contents | Level::Restorable => one::verify(context, settings, asked, part),
         Level::Drilled => bail!("level drilled is what a drill proves; run lifeboat drill"),
     }
+}
+
+/// The files that are read.
+fn chosen(asked: &Verification, part: Part) -> Result<Choice> {
+    Ok(match asked.percent {
+        None => Choice::part(part),
+        Some(percent) => {
+            let mut salt = [0; 8];
+            getrandom::fill(&mut salt).map_err(|error| anyhow!("no random bytes: {error}"))?;
+            Choice::sample(percent, salt)
+        }
+    })
 }
 
 /// A look by the rules of these settings, that reads this part of what is sealed.

@@ -11,10 +11,10 @@ use std::io::Write;
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::choice::Choice;
 use super::Error;
 use super::chain::ChainKeys;
 use super::chunks::Chunks;
-pub use self::choice::Choice;
 pub use super::fetcher::Fetcher;
 use super::format::{ArtifactRecord, ComponentRecord, FileLine, OtherLine, PAGE_LIMIT, PageRecord};
 use super::id::ChainId;

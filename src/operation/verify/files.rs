@@ -10,19 +10,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 use super::findings::Told;
 use crate::artifact::dump::{self, Broken, Seen};
 use crate::artifact::name::shown;
 use crate::monitor::Meter;
 use crate::opsman;
-use crate::repo::reader::{EntryReceiver, ReadEntry};
+use crate::repo::format::{ArtifactRecord, ComponentRecord};
+use crate::repo::reader::{EntryReceiver, ReadEntry, Reader};
 use crate::shutdown::Shutdown;
 
 /// Bytes that are handed to a parser at once, and how many such pieces may wait.
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
+/// More bytes than an artifact has that is read whole, such as the foundation record.
+const SMALL: u64 = 64 << 20;
 /// Sentences kept of one artifact.
 const MOST: usize = 20;
 
@@ -265,6 +268,25 @@ fn keep(sentences: &mut Vec<Told>, sentence: Told) {
 
 fn not_whole(broken: &opsman::Broken) -> Broken {
     format!("is not a whole export: {broken}").into()
+}
+
+/// All of a small artifact.
+pub(super) fn read_small(
+    reader: &Reader,
+    component: &ComponentRecord,
+    artifact: &ArtifactRecord,
+) -> Result<Vec<u8>> {
+    ensure!(
+        artifact.bytes <= SMALL,
+        "{} is too large to be one",
+        artifact.name
+    );
+    let root = reader
+        .root(component, artifact)
+        .with_context(|| artifact.name.clone())?;
+    let mut bytes = Vec::new();
+    reader.write_file(&root, &mut bytes, &mut |_| Ok(()))?;
+    Ok(bytes)
 }
 
 /// A parser at work.

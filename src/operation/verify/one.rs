@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::Result;
 
-use super::files::{Files, Follow, Looked};
+use super::chosen;
+use super::files::{Files, Follow, Looked, read_small};
 use super::findings::{At, Told, Wrong};
 use super::proof::store;
 use super::topology::{self, Named};
@@ -37,8 +38,6 @@ use crate::store::Kind;
 const MOST_FOLLOWED: u64 = 100;
 /// Jobs whose artifacts are blobstores, however small.
 const BLOBSTORE: &str = "blobstore";
-/// More than any foundation record has, in bytes.
-const RECORD_LIMIT: usize = 64 << 20;
 
 pub(super) fn verify(
     context: &Context,
@@ -53,7 +52,7 @@ pub(super) fn verify(
         Some(id) => backup_id(id)?,
         None => newest_in(context, &stores)?,
     };
-    let mut examined = Examination::new(context, &stores, asked.level, choice(asked, part)?);
+    let mut examined = Examination::new(context, &stores, asked.level, chosen(asked, part)?);
     match find(&stores, id.as_str()) {
         Ok(believed) => {
             tell_origin(context, &believed, id.as_str());
@@ -82,17 +81,6 @@ pub(super) fn verify(
         level: asked.level,
         found: Found::One(Box::new(Examined { proof, rows })),
         stored,
-    })
-}
-
-fn choice(asked: &Verification, part: Part) -> Result<Choice> {
-    Ok(match asked.percent {
-        None => Choice::part(part),
-        Some(percent) => {
-            let mut salt = [0; 8];
-            getrandom::fill(&mut salt).map_err(|error| anyhow!("no random bytes: {error}"))?;
-            Choice::sample(percent, salt)
-        }
     })
 }
 
@@ -269,10 +257,6 @@ impl<'a> Examination<'a> {
         let name = component.name.as_str();
         let brings =
             |artifact: &ArtifactRecord| artifact.name == METADATA && artifact.form == Form::File;
-        let at = At {
-            component: Some(name),
-            artifact: None,
-        };
         if component.artifacts.is_empty() {
             self.notes
                 .push(format!("{name}: there was nothing to keep"));
@@ -299,8 +283,10 @@ impl<'a> Examination<'a> {
                 self.names
                     .extend(places.map(|place| (name.to_owned(), place.clone())));
             }
+            // It names the component itself.
             Err(error) => {
-                let wrong = at.of(error)?;
+                let mut wrong = At::default().of(error)?;
+                wrong.finding.component = Some(name.to_owned());
                 self.wrong.push(wrong);
             }
         }
@@ -431,22 +417,4 @@ fn follow(artifact: &ArtifactRecord) -> Follow {
         _ if artifact.name.contains(BLOBSTORE) || artifact.files > MOST_FOLLOWED => Follow::Nothing,
         _ => Follow::Dumps,
     }
-}
-
-fn read_small(
-    reader: &Reader,
-    component: &ComponentRecord,
-    artifact: &ArtifactRecord,
-) -> Result<Vec<u8>> {
-    ensure!(
-        artifact.bytes <= RECORD_LIMIT as u64,
-        "{} is too large to be one",
-        artifact.name
-    );
-    let root = reader
-        .root(component, artifact)
-        .with_context(|| artifact.name.clone())?;
-    let mut bytes = Vec::new();
-    reader.write_file(&root, &mut bytes, &mut |_| Ok(()))?;
-    Ok(bytes)
 }

@@ -100,7 +100,7 @@ pub(super) fn faults() -> Vec<Fault> {
     add("manifest with a flipped bit", "one", scrub, |ground| {
         let id = ground.back_up();
         let path = manifest_path(&id);
-        ground.spoil(&path, false, flip);
+        ground.spoil(&path, false, |bytes| flip(bytes));
         planted(&id, &[path.to_str().unwrap()])
     });
     add(
@@ -185,7 +185,7 @@ enum Harm {
     Swapped,
 }
 
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
 }
@@ -202,7 +202,7 @@ fn harm(
     match harm {
         Harm::Missing => ground.remove(path, everywhere),
         Harm::Short => ground.spoil(path, everywhere, |bytes| bytes.truncate(bytes.len() / 2)),
-        Harm::Flipped => ground.spoil(path, everywhere, flip),
+        Harm::Flipped => ground.spoil(path, everywhere, |bytes| flip(bytes)),
         Harm::Swapped => {
             assert_ne!(path, other);
             let bytes = std::fs::read(ground.depot.path("one").join(other)).unwrap();
@@ -235,6 +235,6 @@ fn root(ground: &Ground, everywhere: bool, how: Harm) -> Planted {
 fn key_file(ground: &Ground, file: &str, everywhere: bool) -> Planted {
     let id = ground.back_up();
     let path = chain_file(&ground.chain(&id), file);
-    ground.spoil(&path, everywhere, flip);
+    ground.spoil(&path, everywhere, |bytes| flip(bytes));
     planted(&id, &[path.to_str().unwrap()])
 }

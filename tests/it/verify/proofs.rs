@@ -131,7 +131,7 @@ fn a_result_that_cannot_be_stored_is_said_once_and_found_all_the_same() {
         "{}",
         unsigned.stderr
     );
-    assert_eq!(proofs(&depot, "one"), [PathBuf::new(); 0]);
+    assert!(proofs(&depot, "one").is_empty());
     // A file where the folder should be: writing is refused, whoever asks.
     let reports = |store: &str| depot.path(store).join("prod-east/reports");
     fs::write(reports("one"), b"").unwrap();
@@ -220,7 +220,9 @@ fn a_stored_result_names_no_file() {
         tar.append(&header, content).unwrap();
     }
     fs::write(folder.join("db-0-bbr.tar"), tar.into_inner().unwrap()).unwrap();
-    let metadata = "instances:\n- name: db\n  index: \"0\"\n  artifacts:\n  - name: bbr\n    checksums:\n      ./customers.dump: 00\n";
+    let metadata =
+        "instances:\n- name: db\n  index: \"0\"\n  artifacts:\n  - name: bbr\n    checksums:\n";
+    let metadata = format!("{metadata}      ./customers.dump: {}\n", "00".repeat(32));
     fs::write(folder.join("metadata"), metadata).unwrap();
     depot.put_directory("tas", "bbr").ok();
     let ended = verify(&depot, &["--level", "restorable"]).fails(3);
