@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::time::Duration;
 
 use super::script::Script;
 use crate::remote;
@@ -81,6 +82,22 @@ pub enum Trouble {
         /// The end of what it wrote to standard error.
         stderr: String,
     },
+    /// A script runs longer than `limits.script_timeout`.
+    #[error(
+        "{script} of job {job} on {instance} still runs after {}, which limits.script_timeout allows; look in \
+         /var/vcap/sys/log/{job} there for what it waits for, or raise the limit{}",
+        crate::clock::spoken(*.limit), still(*.script)
+    )]
+    TooLong {
+        /// Which.
+        script: Script,
+        /// Of which job.
+        job: String,
+        /// `group/id`.
+        instance: String,
+        /// How long it may run.
+        limit: Duration,
+    },
     /// What a metadata script printed cannot be used.
     #[error("metadata of job {job} on {instance}: {message}; mend the job's metadata script")]
     Metadata {
@@ -145,6 +162,26 @@ fn ending(status: i32) -> String {
     }
 }
 
+/// What becomes of a script that takes too long: an unlock script is never ended by us.
+fn still(script: Script) -> String {
+    match script {
+        Script::PostBackupUnlock | Script::PostRestoreUnlock => {
+            format!(
+                "; it runs on, and the job may still be locked: {}",
+                mend(script)
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+fn mend(unlock: Script) -> &'static str {
+    match unlock {
+        Script::PostRestoreUnlock => "mend the cause, then run the restore-cleanup",
+        _ => "mend the cause, then run the cleanup",
+    }
+}
+
 /// What to do about a failed script: where to look when it said nothing, and what is at stake.
 fn advice(script: Script, job: &str, stderr: &str) -> String {
     let mut text = String::new();
@@ -152,12 +189,8 @@ fn advice(script: Script, job: &str, stderr: &str) -> String {
         text = format!("; it said nothing, so look in /var/vcap/sys/log/{job} there");
     }
     if matches!(script, Script::PostBackupUnlock | Script::PostRestoreUnlock) {
-        let cleanup = match script {
-            Script::PostRestoreUnlock => "restore-cleanup",
-            _ => "cleanup",
-        };
-        text.push_str("; the job may still be locked: mend the cause, then run the ");
-        text.push_str(cleanup);
+        text.push_str("; the job may still be locked: ");
+        text.push_str(mend(script));
     }
     text
 }

@@ -276,6 +276,57 @@ fn a_backup_whose_connection_breaks_fails_and_is_ended_before_the_unlock() {
 }
 
 #[test]
+fn a_script_that_runs_longer_than_allowed_fails_and_is_ended_before_the_unlock() {
+    for armed in [false, true] {
+        let mut world = World::with(&[
+            ("a", "backup", "sleep 30"),
+            ("a", "pre-backup-lock", ""),
+            ("a", "post-backup-unlock", ""),
+        ]);
+        world.settings.limits.script = Some(Duration::from_millis(700));
+        let run = world.run();
+        let never = never();
+        run.mark(&never).unwrap();
+        if armed {
+            run.arm(&Silent, &never).unwrap();
+        }
+        run.lock(&Silent, &never).unwrap();
+        let error = run.backup(&Silent, &never).unwrap_err();
+        assert!(!error.is_stopped(), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(
+                "backup of job a on g/u0 still runs after 0.7 s, which limits.script_timeout allows"
+            ),
+            "{text}"
+        );
+        run.unlock(false, &world.monitor, &never).unwrap();
+        let text = world.monitor.text();
+        assert!(text.contains("ended backup--a--run-1"), "{text}");
+        run.finish(&never).unwrap();
+        assert!(world.leftovers("g/u0").is_empty());
+    }
+}
+
+#[test]
+fn an_unlock_script_that_runs_longer_than_allowed_is_left_to_end() {
+    let mut world = World::with(&[
+        ("a", "pre-backup-lock", ""),
+        ("a", "post-backup-unlock", "sleep 2"),
+    ]);
+    world.settings.limits.script = Some(Duration::from_millis(500));
+    let run = world.run();
+    backup(&run).unwrap();
+    let text = run.unlock(true, &Silent, &never()).unwrap_err().to_string();
+    assert!(
+        text.contains("it runs on, and the job may still be locked"),
+        "{text}"
+    );
+    assert_eq!(run.locked_instances(), ["g/u0"]);
+    world.await_journal("end g/u0 a post-backup-unlock");
+}
+
+#[test]
 fn two_runs_cannot_share_an_instance() {
     let mut world = World::with(&[("a", "backup", "")]);
     world.instance("h", 0);

@@ -152,10 +152,7 @@ impl Run {
         }
         monitor.info(&format!("{}: {label} starts", instance.name()));
         let begin = Instant::now();
-        let output = match self.run_armed(job.instance, &start, &command, call, monitor)? {
-            Some(output) => output,
-            None => self.run_asking(call, job, &label, &command, monitor)?,
-        };
+        let output = self.run_in_time(call, job, &label, &start, &command, monitor)?;
         let time = begin.elapsed();
         self.state().unended.remove(&(job, call.script));
         let printed = String::from_utf8_lossy(&output.stdout);
@@ -191,6 +188,48 @@ impl Run {
             job: found.name.clone(),
             time,
         })
+    }
+
+    /// Runs one script, over the channel that is there for it if it is, and waits for it as long as
+    /// `limits.script_timeout` allows. One that runs longer counts as one whose end was not seen.
+    fn run_in_time(
+        &self,
+        call: &Call<'_>,
+        job: JobRef,
+        label: &str,
+        start: &Start,
+        command: &Command,
+        monitor: &dyn Monitor,
+    ) -> Result<Output, Error> {
+        let limit = self.target.settings.limits.script;
+        let in_time = limit.map_or_else(
+            || call.shutdown.clone(),
+            |limit| call.shutdown.limited(limit),
+        );
+        let limited = Call {
+            shutdown: &in_time,
+            environment: Vec::new(),
+            ..*call
+        };
+        let output = match self.run_armed(job.instance, start, command, &limited, monitor) {
+            Ok(None) => self.run_asking(&limited, job, label, command, monitor),
+            Ok(Some(output)) => Ok(output),
+            Err(error) => Err(error),
+        };
+        match (output, limit) {
+            (Err(error), Some(limit)) if error.is_stopped() && !call.shutdown.is_raised() => {
+                Err(Error {
+                    phase: call.phase,
+                    trouble: Trouble::TooLong {
+                        script: call.script,
+                        job: self.target.job(job).name.clone(),
+                        instance: self.name(job.instance),
+                        limit,
+                    },
+                })
+            }
+            (output, _) => output,
+        }
     }
 
     /// Runs one script over a channel of its own, or waits for it where it was started before.
