@@ -155,22 +155,8 @@ pub(super) enum Command {
     /// `recovery_identity` in the configuration.
     #[command(after_help = help!("  lifeboat --config prod.yml verify --level scrub --part today/7\n  lifeboat --config prod.yml verify --level contents --part today/30\n  lifeboat --config prod.yml verify --level restorable latest"))]
     Verify {
-        /// 20261122T010203Z-7f3a09bc, or `latest`, for levels contents and restorable.
-        #[arg(value_name = "ID")]
-        id: Option<String>,
-        /// How closely to look; scrub when neither this nor `verify` of the configuration says.
-        #[arg(long, value_enum)]
-        level: Option<verify::Level>,
-        /// Reads one part of all sealed objects (scrub) or files (contents), such as 3/7: the same
-        /// each time; today/7 is another each day, all in a week.
-        #[arg(long, value_name = "N/M")]
-        part: Option<String>,
-        /// Reads a sample of the files (contents): about so many of a hundred, others each time.
-        #[arg(long, value_name = "P", conflicts_with = "part")]
-        percent: Option<u64>,
-        /// Stores no result.
-        #[arg(long)]
-        no_report: bool,
+        #[command(flatten)]
+        asked: verify::Asked,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -423,28 +409,7 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
                 keys.insert("confirm_target".to_owned(), name.as_str().into());
             }
         }
-        Command::Verify {
-            id,
-            level,
-            part,
-            percent,
-            no_report,
-            ..
-        } => {
-            let level = level.map(|level| level.key().to_owned());
-            let texts = [("id", id), ("verify", &level), ("verify_part", part)];
-            for (key, value) in texts {
-                if let Some(value) = value {
-                    keys.insert(key.to_owned(), value.as_str().into());
-                }
-            }
-            if let Some(percent) = percent {
-                keys.insert("verify_percent".to_owned(), (*percent).into());
-            }
-            if *no_report {
-                keys.insert("verify_report".to_owned(), false.into());
-            }
-        }
+        Command::Verify { asked, .. } => keys.extend(asked.keys()),
         Command::Keygen { .. }
         | Command::List { .. }
         | Command::Prune { .. }
