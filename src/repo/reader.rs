@@ -5,6 +5,7 @@
 
 mod choice;
 mod listing;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -12,6 +13,7 @@ use std::io::Write;
 use sha2::{Digest as _, Sha256};
 
 pub use self::choice::Choice;
+pub use self::wanted::Parts;
 use super::Error;
 use super::chain::ChainKeys;
 use super::chunks::Chunks;
@@ -282,12 +284,7 @@ fn begin(
             Some(entry)
         }
     };
-    let file = OpenFile {
-        digest,
-        left: size,
-        hash: (hashing == Hashing::Here).then(Sha256::new),
-    };
-    Ok((file, described))
+    Ok((OpenFile::new(digest, size, hashing), described))
 }
 
 #[derive(Debug)]
@@ -298,6 +295,14 @@ struct OpenFile {
 }
 
 impl OpenFile {
+    fn new(digest: Digest, size: u64, hashing: Hashing) -> Self {
+        Self {
+            digest,
+            left: size,
+            hash: (hashing == Hashing::Here).then(Sha256::new),
+        }
+    }
+
     fn take(
         &mut self,
         object: &str,
