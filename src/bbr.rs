@@ -12,14 +12,15 @@
 //!                                    |       any failure -> unlock(false) -> finish
 //!                                    a signal -> abort
 //! discover -> Run::restoring -> check_restore -> mark -> upload… -> arm -> lock -> restore -> unlock -> finish
+//! discover -> Run::restoring -> check_stage -> stage…, ahead of a restore
 //! a run that was killed -> discover -> cleanup
 //! ```
 //!
 //! Each phase is a call of its own, so that an operation can take several targets through one
 //! phase together. This module speaks to instances through [`crate::remote`] only; it
-//! knows nothing of how they are reached or where artifacts go. On an instance it owns two
+//! knows nothing of how they are reached or where artifacts go. On an instance it owns three
 //! directories: bbr's artifact directory, and beside it `bbr-backup.lifeboat` with the marker
-//! of the run, the output of running scripts, and a drain's listings. Governed by the
+//! of the run, the output of running scripts, and a drain's listings; and `lifeboat-stage`. Governed by the
 //! sections *Drain* and *Failure policy* of `docs/design.md`.
 
 mod abort;
@@ -39,6 +40,7 @@ mod metadata;
 mod restore;
 mod schedule;
 mod script;
+mod stage;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -63,6 +65,7 @@ pub use manifest::{DeployedGroup, deployed_groups};
 pub use metadata::{Constraint, Metadata};
 pub use restore::{Saved, Size};
 pub use script::{Direction, Script};
+pub use stage::{Of, Synced, Unstaged};
 pub use target::{Artifact, JobRef, Target};
 pub use upload::Uploaded;
 pub use workflow::{JobTime, Mark, PhaseReport, Run};
@@ -97,6 +100,11 @@ impl Paths {
     /// Our own directory beside it.
     pub fn state(&self) -> String {
         format!("{}/bbr-backup.lifeboat", self.store)
+    }
+
+    /// Where artifacts are staged ahead of a restore, beside both.
+    pub fn stage(&self) -> String {
+        format!("{}/lifeboat-stage", self.store)
     }
 
     /// A job's script.

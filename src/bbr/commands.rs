@@ -27,7 +27,11 @@ pub(super) const DRAIN_TOOLS: [&str; 8] = [
     "nice",
 ];
 
-fn shell<W: AsRef<[u8]>>(label: &str, text: &str, args: impl IntoIterator<Item = W>) -> Command {
+pub(super) fn shell<W: AsRef<[u8]>>(
+    label: &str,
+    text: &str,
+    args: impl IntoIterator<Item = W>,
+) -> Command {
     let mut command = Command::as_root(label, ["sh", "-c", &bare(text), "lifeboat"]);
     command
         .words
@@ -36,7 +40,7 @@ fn shell<W: AsRef<[u8]>>(label: &str, text: &str, args: impl IntoIterator<Item =
 }
 
 /// What is sent shows in process lists and sudo's log: no comments, no blank lines.
-fn bare(text: &str) -> String {
+pub(super) fn bare(text: &str) -> String {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -272,6 +276,16 @@ pub(super) enum Pace {
     Hurry,
 }
 
+impl Pace {
+    /// As our scripts are told.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Gentle => "",
+            Self::Hurry => "hurry",
+        }
+    }
+}
+
 /// What an incremental drain asks of an instance; see `sh/listing.pl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -302,6 +316,7 @@ impl Ask {
 pub(super) struct DrainPaths {
     pub(super) source: String,
     work: String,
+    pace: Pace,
 }
 
 impl DrainPaths {
@@ -309,7 +324,13 @@ impl DrainPaths {
         Self {
             source: format!("{}/{directory}", settings.paths.artifacts()),
             work: format!("{}/drain/{directory}", settings.paths.state()),
+            pace: Pace::Gentle,
         }
+    }
+
+    /// For the listing of a staged tree.
+    pub(super) fn staged(source: String, work: String, pace: Pace) -> Self {
+        Self { source, work, pace }
     }
 
     pub(super) fn list(&self) -> Command {
@@ -318,18 +339,15 @@ impl DrainPaths {
     }
 
     pub(super) fn sums(&self, pace: Pace) -> Command {
-        let pace = match pace {
-            Pace::Gentle => "",
-            Pace::Hurry => "hurry",
-        };
-        let args = [self.source.as_str(), &self.work, pace];
+        let args = [self.source.as_str(), &self.work, pace.word()];
         shell("hash the artifact", include_str!("sh/sums.sh"), args)
     }
 
     pub(super) fn ask(&self, ask: Ask) -> Command {
         let text = bare(include_str!("sh/listing.pl"));
         let (word, label) = ask.words();
-        let words = ["perl", "-e", &text, word, &self.source, &self.work];
+        let pace = self.pace.word();
+        let words = ["perl", "-e", &text, word, &self.source, &self.work, pace];
         Command::as_root(label, words)
     }
 

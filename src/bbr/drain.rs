@@ -18,8 +18,11 @@ mod wire;
 use std::io::{self, Read};
 
 use self::incremental::NoPlan;
+pub(super) use self::pages::{Listing, Page, take};
+pub(super) use self::plan::{Unusable, known};
 pub(super) use self::sums::Sums;
-use self::wire::{Metered, Wire};
+use self::wire::Metered;
+pub(super) use self::wire::Wire;
 use super::error::{Error, Errors, Phase, Trouble};
 use super::target::Artifact;
 use super::transfer::Transfer;

@@ -19,6 +19,8 @@ pub enum Phase {
     RestoreCheck,
     /// Writing the markers.
     Mark,
+    /// Keeping artifacts on the instances ahead of time.
+    Stage,
     /// Moving artifacts onto the instances.
     Upload,
     /// The lock scripts.
@@ -42,6 +44,7 @@ impl fmt::Display for Phase {
             Self::Check => "pre-backup check",
             Self::RestoreCheck => "pre-restore check",
             Self::Mark => "mark",
+            Self::Stage => "stage",
             Self::Upload => "upload",
             Self::Lock => "lock",
             Self::Backup => "backup",

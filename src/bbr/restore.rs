@@ -69,7 +69,7 @@ impl Run {
     }
 
     /// What makes the restore impossible from what is known already.
-    fn restore_problems(&self, saved: &Saved, artifacts: &[Artifact]) -> Vec<String> {
+    pub(super) fn restore_problems(&self, saved: &Saved, artifacts: &[Artifact]) -> Vec<String> {
         let target = self.target();
         let mut problems = Vec::new();
         for instance in &target.instances {
@@ -178,12 +178,17 @@ impl Run {
                     ),
                 ));
             }
-            let needed: u64 = artifacts
+            let own: Vec<&Artifact> = artifacts
                 .iter()
                 .filter(|artifact| artifact.job.instance == place)
-                .filter_map(|artifact| saved.artifacts.get(&artifact.place.kind))
-                .map(|size| size.bytes)
-                .sum();
+                .collect();
+            let sizes = own
+                .iter()
+                .filter_map(|artifact| saved.artifacts.get(&artifact.place.kind));
+            let mut needed: u64 = sizes.map(|size| size.bytes).sum();
+            if found.free.is_some_and(|free| free < needed) {
+                needed = needed.saturating_sub(self.staged_bytes(&own, shutdown));
+            }
             if let Some(free) = found.free.filter(|free| *free < needed) {
                 errors.push(Error::said(
                     phase,

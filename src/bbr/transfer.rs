@@ -33,6 +33,10 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Starts a command that is told nothing. `doing` names it in errors.
     pub(super) fn start(&self, doing: &str, command: &Command) -> Result<Running, Error> {
         let mut running = self

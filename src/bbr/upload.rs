@@ -16,7 +16,7 @@ use crate::remote::Running;
 use crate::shutdown::Shutdown;
 
 /// What is gathered before the connection is asked to take it.
-const BUFFER: usize = 256 * 1024;
+pub(super) const BUFFER: usize = 256 * 1024;
 
 /// What was uploaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,12 +73,7 @@ impl Transfer<'_> {
         let Some(stdin) = running.stdin.take() else {
             return Err(self.said("the connection takes no input"));
         };
-        let mut counted = Counted {
-            to: stdin,
-            meter,
-            bytes: 0,
-            failed: false,
-        };
+        let mut counted = Counted::new(stdin, meter);
         let mut sums = Sums::with_room(files);
         let given = {
             let mut to = BufWriter::with_capacity(BUFFER, &mut counted);
@@ -127,9 +122,14 @@ impl Transfer<'_> {
         }
     }
 
-    fn compare(&self, mut sent: SumSet) -> Result<(), Error> {
+    fn compare(&self, sent: SumSet) -> Result<(), Error> {
         self.list()?;
-        let mut running = self.start("hashing", &self.paths.sums(Pace::Hurry))?;
+        self.compare_listed(sent, Pace::Hurry)
+    }
+
+    /// Compares with what was sent the sums of those files that are listed on the instance.
+    pub(super) fn compare_listed(&self, mut sent: SumSet, pace: Pace) -> Result<(), Error> {
+        let mut running = self.start("hashing", &self.paths.sums(pace))?;
         let mut listing = Listing::new(&mut running.stdout);
         let read = loop {
             match listing.next() {
@@ -141,7 +141,7 @@ impl Transfer<'_> {
         drop(listing);
         let exit = running.finish();
         if self.shutdown.is_raised() {
-            return Err(stopped(Phase::Upload));
+            return Err(stopped(self.phase()));
         }
         let exit = exit.map_err(|error| self.lost("hashing", error))?;
         if !exit.ok() {
@@ -163,11 +163,22 @@ impl Transfer<'_> {
 }
 
 /// Counts what is written, and whether writing failed.
-struct Counted<'a, W> {
+pub(super) struct Counted<'a, W> {
     to: W,
     meter: &'a Meter,
-    bytes: u64,
-    failed: bool,
+    pub(super) bytes: u64,
+    pub(super) failed: bool,
+}
+
+impl<'a, W> Counted<'a, W> {
+    pub(super) fn new(to: W, meter: &'a Meter) -> Self {
+        Self {
+            to,
+            meter,
+            bytes: 0,
+            failed: false,
+        }
+    }
 }
 
 impl<W: Write> Write for Counted<'_, W> {

@@ -108,6 +108,10 @@ impl Run {
         &self.target
     }
 
+    pub(super) fn own_mark(&self) -> &Mark {
+        &self.mark
+    }
+
     /// The artifacts that a backup makes or a restore takes, grouped by instance, shared ones
     /// last.
     pub fn artifacts(&self) -> Vec<Artifact> {

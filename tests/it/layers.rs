@@ -66,6 +66,7 @@ const CRATES: [(&str, &[&str]); 37] = [
         &[
             "artifact/dump",
             "bbr/drain/take",
+            "bbr/stage/sync",
             "bosh/tarball",
             "inventory/spool",
             "opsman/zip",
@@ -94,7 +95,7 @@ const LONGEST: usize = 450;
 const LONG: [(&str, usize, &str); 0] = [];
 
 /// Where the code breaks a rule today: file, what it uses, what is to be done.
-const BREACHES: [(&str, &str, &str); 9] = [
+const BREACHES: [(&str, &str, &str); 11] = [
     ("repo/fetcher.rs", "tokio", "ask repo::bridge"),
     (
         "artifact.rs",
@@ -105,7 +106,9 @@ const BREACHES: [(&str, &str, &str); 9] = [
     ("bbr/drain.rs", "anyhow", "as artifact.rs"),
     ("bbr/error.rs", "anyhow", "as artifact.rs"),
     ("bbr/upload.rs", "anyhow", "as artifact.rs"),
+    ("bbr/stage/sync.rs", "anyhow", "as artifact.rs"),
     ("repo/reader.rs", "anyhow", "EntryReceiver, as artifact.rs"),
+    ("repo/reader/wanted.rs", "anyhow", "as artifact.rs"),
     ("repo/writer.rs", "anyhow", "as artifact.rs"),
     ("repo/writer/continued.rs", "anyhow", "as artifact.rs"),
 ];

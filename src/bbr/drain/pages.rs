@@ -17,35 +17,35 @@ const LINE_LIMIT: u64 = 8 * 1024;
 
 /// A page of the listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Page {
+pub(in crate::bbr) struct Page {
     /// As the index has it.
-    pub(super) list: String,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
+    pub(in crate::bbr) list: String,
+    pub(in crate::bbr) files: u64,
+    pub(in crate::bbr) bytes: u64,
     /// The path of its last file.
-    pub(super) last: Vec<u8>,
+    pub(in crate::bbr) last: Vec<u8>,
 }
 
 /// The listing without its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listing {
-    pub(super) pages: Vec<Page>,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
+pub(in crate::bbr) struct Listing {
+    pub(in crate::bbr) pages: Vec<Page>,
+    pub(in crate::bbr) files: u64,
+    pub(in crate::bbr) bytes: u64,
     /// Blocks that the files, with their heads, take in a tar.
-    pub(super) blocks: u64,
+    pub(in crate::bbr) blocks: u64,
     /// Directories, links, devices.
-    pub(super) others: u64,
-    pub(super) root: Root,
+    pub(in crate::bbr) others: u64,
+    pub(in crate::bbr) root: Root,
     /// By what was hashed, by how many processes, in how many milliseconds.
-    pub(super) tool: String,
-    pub(super) processes: u32,
-    pub(super) millis: u32,
+    pub(in crate::bbr) tool: String,
+    pub(in crate::bbr) processes: u32,
+    pub(in crate::bbr) millis: u32,
 }
 
 impl Listing {
     /// Reads the output of `list`.
-    pub(super) fn read(from: &mut impl BufRead) -> io::Result<Self> {
+    pub(in crate::bbr) fn read(from: &mut impl BufRead) -> io::Result<Self> {
         let mut pages: Vec<Page> = Vec::new();
         let (mut files, mut bytes, mut paths) = (0_u64, 0_u64, 0);
         loop {
@@ -129,7 +129,7 @@ pub(super) fn read_packed(from: &mut impl Read) -> io::Result<u32> {
 }
 
 /// Exactly so many bytes.
-pub(super) fn take<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
+pub(in crate::bbr) fn take<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     from.read_exact(&mut bytes)?;
     Ok(bytes)

@@ -102,7 +102,7 @@ pub(super) struct Unknown {
 }
 
 /// For each page of the listing, the pages of the base that are the same, if any.
-pub(super) fn known(listing: &[Page], base: &[BasePage]) -> Vec<Option<Range<usize>>> {
+pub(in crate::bbr) fn known(listing: &[Page], base: &[BasePage]) -> Vec<Option<Range<usize>>> {
     let mut runs: HashMap<&str, (Range<usize>, u64, u64)> = HashMap::new();
     let (mut start, mut files, mut bytes) = (0, 0_u64, 0_u64);
     // Pages that were closed early belong to the next one that can be recognised.
@@ -357,7 +357,7 @@ pub(super) fn blocks(head: usize, size: u64) -> u64 {
 
 /// Why there can be no incremental drain.
 #[derive(Debug)]
-pub(super) enum Unusable {
+pub(in crate::bbr) enum Unusable {
     /// A sentence.
     Said(String),
     /// The instance's output broke; how the command ended may say why.

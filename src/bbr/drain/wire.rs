@@ -7,24 +7,24 @@ use crate::monitor::Meter;
 
 /// Bytes that went through the connection.
 #[derive(Debug, Default)]
-pub(super) struct Wire(Cell<u64>);
+pub(in crate::bbr) struct Wire(Cell<u64>);
 
 impl Wire {
-    pub(super) fn add(&self, bytes: u64) {
+    pub(in crate::bbr) fn add(&self, bytes: u64) {
         self.0.set(self.0.get() + bytes);
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::bbr) fn bytes(&self) -> u64 {
         self.0.get()
     }
 
-    pub(super) fn count<R>(&self, inner: R) -> Counted<'_, R> {
+    pub(in crate::bbr) fn count<R>(&self, inner: R) -> Counted<'_, R> {
         Counted { inner, wire: self }
     }
 }
 
 /// Counts what is read.
-pub(super) struct Counted<'a, R> {
+pub(in crate::bbr) struct Counted<'a, R> {
     inner: R,
     wire: &'a Wire,
 }

@@ -1,6 +1,6 @@
 # What an incremental drain asks of an instance. $ARGV[0] what to do; [1] the artifact directory;
 # [2] the working directory. Formats: bbr/drain/pages.rs. Numbers of lines and pages come on
-# standard input, as 32 bits each, in ascending order.
+# standard input, as 32 bits each, in ascending order. [3] is "hurry" when somebody waits.
 #
 #   list    lists, hashes and cuts into pages; prints a record for each page, and totals
 #   tags    the tags of all lines of the pages asked for
@@ -15,7 +15,8 @@ use Digest::SHA ();
 use Fcntl qw(:mode);
 use Time::HiRes qw(time);
 
-my ($mode, $source, $work) = @ARGV;
+my ($mode, $source, $work, $pace) = @ARGV;
+my $hurry = ($pace // '') eq 'hurry';
 my @tar = qw(tar --create --format=gnu --no-unquote --hard-dereference --no-recursion --file=-
   --null);
 my ($fewest, $average, $most) = (256, 768, 4000);
@@ -37,7 +38,7 @@ eval { $do{$mode}->(); close STDOUT or die "standard output: $!\n"; 1 } or do {
 exit 0;
 
 sub list {
-  gentle();
+  gentle() unless $hurry;
   system('rm', '-rf', $work) == 0 && system('mkdir', '-p', $work) == 0 or die "no $work\n";
   my $begin = time;
   my $parts = divide();
@@ -57,10 +58,10 @@ sub gentle {
   system "ionice -c 2 -n 7 -p $$ >/dev/null 2>&1";
 }
 
-# At most half of the cores, never more than 8: hashing is faster than disks.
+# At most half of the cores, in a hurry all of them, never more than 8: hashing is faster than disks.
 sub processes {
   my $cores = `nproc 2>/dev/null` || 1;
-  my $half = int($cores / 2);
+  my $half = $hurry ? int $cores : int($cores / 2);
   return $half < 1 ? 1 : $half > 8 ? 8 : $half;
 }
 

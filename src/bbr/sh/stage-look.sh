@@ -1,0 +1,24 @@
+# Says what is staged of one artifact. $1 stage directory, $2 the artifact's place in it, $3 store. One
+# "KEY VALUE" a line, "end", and then the note. Changes nothing.
+LC_ALL=C; export LC_ALL
+stage=$1 of=$2 store=$3
+if [ ! -e "$stage" ] && [ ! -L "$stage" ]; then
+  echo 'mark none'
+elif [ -L "$stage" ] || [ ! -d "$stage" ] || [ ! -O "$stage" ] || [ "$(stat -c %a "$stage")" != 700 ]; then
+  echo 'mark foreign'
+elif grep -qsF '"for":"stage"' "$stage/mark"; then
+  echo 'mark ours'
+elif [ -z "$(find "$stage" -mindepth 1 -maxdepth 1 ! -name 'mark.new.*')" ]; then
+  echo 'mark none'
+else
+  echo 'mark foreign'
+fi
+if [ -d "$of/tree" ] && [ ! -L "$of/tree" ]; then
+  echo 'tree there'
+  [ "$(stat -c %d "$of/tree")" = "$(stat -c %d "$store")" ] && echo 'same yes'
+fi
+[ -d "$store" ] || store=/
+df -P -k "$store" 2>/dev/null | awk 'NR == 2 { print "size " $2; print "free " $4 }'
+echo end
+head -c 4096 "$of/note" 2>/dev/null
+exit 0
