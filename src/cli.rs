@@ -22,6 +22,7 @@ mod replicate;
 mod report;
 mod restore;
 mod show;
+mod stage;
 mod verify;
 
 use std::ffi::OsString;
@@ -216,6 +217,7 @@ fn dispatch(
         Command::Restore { json, .. } => restore::run(context, &configuration, json, stdout),
         Command::Drill { json, .. } => drill::run(context, &configuration, json, stdout),
         Command::DrillCleanup { .. } => drill::run(context, &configuration, false, stdout),
+        Command::Stage { .. } => stage::run(context, &configuration, stdout),
         Command::List { all, limit, json } => {
             let most = (!all).then_some(limit);
             list::run(context, settings, most, json, stdout)

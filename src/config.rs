@@ -23,6 +23,7 @@ mod place;
 mod probes;
 mod repository;
 mod retention;
+mod staging;
 mod unknown;
 mod verification;
 
@@ -103,7 +104,10 @@ pub fn resolve(
     if matches!(door, Door::Put { .. }) {
         layers.only_last(&["backup", "from", "cleanup", "prune"]);
     }
-    if matches!(door, Door::Restore(_) | Door::RestorePlan | Door::Drill(_)) {
+    if matches!(
+        door,
+        Door::Restore(_) | Door::RestorePlan | Door::Drill(_) | Door::Stage { .. }
+    ) {
         layers.only_last(&["id", "id_file", "from"]);
     }
     if matches!(door, Door::Verify | Door::Get) {

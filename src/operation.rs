@@ -48,7 +48,7 @@ pub use plan::plan;
 pub use preflight::pre_backup_check;
 pub use repair::repair;
 pub use replicate::replicate;
-pub use restore::restore;
+pub use restore::{restore, stage};
 pub use steps::{before_data, step};
 pub use verify::verify;
 

@@ -20,6 +20,7 @@ pub mod prune;
 pub mod recipients;
 pub mod restore;
 pub mod sheet;
+pub mod stage;
 pub mod text;
 pub mod units;
 pub mod verified;

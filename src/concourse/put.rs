@@ -37,7 +37,8 @@ pub(super) fn run(context: &Context, configuration: &Configuration) -> Result<Va
         | Action::Inventory
         | Action::RestorePlan(..)
         | Action::Restore(_)
-        | Action::Drill(_) => {
+        | Action::Drill(_)
+        | Action::Stage(_) => {
             bail!("a put neither reads nor checks nor restores")
         }
     };

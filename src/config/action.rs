@@ -8,7 +8,7 @@ use super::model::Model;
 use super::verification::verification;
 use crate::bbr::Direction;
 use crate::operation::settings::{
-    Choices, Component, Drill, End as DrillEnd, Level, Origin, Restoration, Selection,
+    Choices, Component, Drill, End as DrillEnd, Level, Origin, Restoration, Selection, Staging,
     Step as RestoreStep, Verification, is_backup_id,
 };
 
@@ -40,6 +40,11 @@ pub enum Door {
     Restore(RestoreStep),
     /// The command `restore-cleanup`.
     RestoreCleanup,
+    /// The command `stage`.
+    Stage {
+        /// What is staged goes.
+        remove: bool,
+    },
     /// The command `prune`.
     Prune,
     /// The command `drill`.
@@ -82,6 +87,8 @@ pub enum Action {
     Restore(Restoration),
     /// A restore rehearsed in a scratch foundation.
     Drill(Box<Drill>),
+    /// What a restore will want, kept ahead of time.
+    Stage(Staging),
 }
 
 impl Action {
@@ -92,6 +99,7 @@ impl Action {
             | Self::Precheck(components)
             | Self::Cleanup { components, .. } => components,
             Self::Restore(restoration) => &restoration.components,
+            Self::Stage(staging) => &staging.components,
             Self::Read
             | Self::Fetch(_)
             | Self::Verify(..)
@@ -123,6 +131,7 @@ impl Action {
             }
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
             Self::Drill(drill) => drill.end != DrillEnd::OnlyTearDown,
+            Self::Stage(staging) => staging.origin.is_some(),
             _ => false,
         }
     }
@@ -132,6 +141,7 @@ impl Action {
         match self {
             Self::Cleanup { .. } | Self::Precheck(_) | Self::Inventory => false,
             Self::Restore(restoration) => !matches!(restoration.origin, Origin::Directory(_)),
+            Self::Stage(staging) => staging.origin.is_some(),
             _ => true,
         }
     }
@@ -190,16 +200,28 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
         Door::Drill(end) => {
             super::drill::of(model, *end).map(|drill| Action::Drill(Box::new(drill)))
         }
+        Door::Stage { remove } => super::staging::of(model, *remove).map(Action::Stage),
     }
 }
 
-/// A restore overwrites: that this foundation is meant must be said each time.
+/// A restore overwrites.
 fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
+    confirmed(
+        model,
+        "; a restore overwrites what the target holds, so name the foundation once more",
+    )?;
+    Ok(Action::Restore(Restoration {
+        components: step.component().into_iter().collect(),
+        origin: origin(model, Some(step))?,
+        choices: choices(model),
+        step: step.clone(),
+    }))
+}
+
+/// That this foundation is meant must be said each time.
+pub(super) fn confirmed(model: &Model, why: &str) -> Result<(), Fault> {
     let Some(Text(named)) = &model.confirm_target else {
-        return Err(Fault::not_asked(
-            "confirm_target",
-            "; a restore overwrites what the target holds, so name the foundation once more",
-        ));
+        return Err(Fault::not_asked("confirm_target", why));
     };
     if model.foundation.as_ref().map(|Text(name)| name) != Some(named) {
         return Err(Fault::new(
@@ -207,12 +229,7 @@ fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
             "is not the name that `foundation` has; nothing was touched",
         ));
     }
-    Ok(Action::Restore(Restoration {
-        components: step.component().into_iter().collect(),
-        origin: origin(model, Some(step))?,
-        choices: choices(model),
-        step: step.clone(),
-    }))
+    Ok(())
 }
 
 /// What the operator decided about a restore.
@@ -308,7 +325,7 @@ fn backed_up(model: &Model) -> Result<Vec<Component>, Fault> {
 }
 
 /// Components that this release can reach.
-fn live(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
+pub(super) fn live(key: &str, names: Option<&Names>) -> Result<Vec<Component>, Fault> {
     named(key, names)
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct Model {
     pub(crate) verify_report: Option<Flag>,
     pub(crate) components: Option<Names>,
     pub(crate) artifacts: Option<Names>,
+    pub(crate) stage: Option<Names>,
     pub(crate) id: Option<Text>,
     pub(crate) id_file: Option<Text>,
     pub(crate) confirm_target: Option<Text>,

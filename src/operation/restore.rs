@@ -5,6 +5,7 @@ mod choose;
 mod directory;
 mod live;
 mod source;
+mod stage;
 mod stored;
 
 use anyhow::{Error, Result, anyhow, bail};
@@ -13,6 +14,7 @@ use self::choose::Chosen;
 use self::directory::Directory;
 use self::live::{Live, Restored, Slots};
 use self::source::Source;
+pub use self::stage::stage;
 pub(super) use self::stored::Stored;
 use super::settings::{Component, Origin, Restoration, Settings};
 use super::stores::Stores;
@@ -157,6 +159,7 @@ impl<'a> Work<'a> {
             |_| shutdown.is_raised(),
             |(record, target)| {
                 let result = Stored::open(self.context, &chosen.reader, record)
+                    .map(|source| source.of_backup(chosen.manifest().id.as_str()))
                     .and_then(|source| self.one(target, &source));
                 (target.name.clone(), result)
             },

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::drill::{Check, Drill, End, Page, Question};
-pub use self::restoration::{Choices, Origin, Restoration, Step};
+pub use self::restoration::{Choices, Origin, Restoration, Staging, Step};
 pub use crate::foundation::{
     Api, ApiCredentials, Bosh, Credentials as OpsManagerCredentials, Director, Given, HttpProxy,
     Inventory, Limits, OpsManager, Proxy, Settings as Foundation, Vm,

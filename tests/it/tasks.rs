@@ -145,7 +145,7 @@ fn every_param_of_a_task_is_a_variable_of_lifeboat() {
         let confirmation = task.params.get("LIFEBOAT_CONFIRM_TARGET");
         let changes = name.starts_with("restore-")
             && !["restore-plan", "restore-cleanup"].contains(&name.as_str())
-            || ["drill", "drill-cleanup"].contains(&name.as_str());
+            || ["drill", "drill-cleanup", "stage"].contains(&name.as_str());
         assert_eq!(
             confirmation,
             changes.then_some(&None),

@@ -1,10 +1,12 @@
 //! One component restored: reached, checked, uploaded, locked, restored, unlocked, cleaned.
 
+mod upload;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Error};
+use anyhow::Error;
 
 use super::named;
 use super::source::Source;
@@ -14,7 +16,7 @@ use crate::foundation::{Aim, Foundation, Reached};
 use crate::operation::Context;
 use crate::operation::live::{close, discover, listed};
 use crate::parallel;
-use crate::report::{Phase, RestoredArtifact, RestoredComponent, units};
+use crate::report::{Phase, RestoredComponent, units};
 use crate::shutdown::{LOOK, Shutdown};
 
 /// Artifacts uploaded side by side. Each holds the chunks that are fetched and opened ahead.
@@ -212,11 +214,19 @@ impl Live {
         };
         let outcomes = parallel::each(UPLOADS, &artifacts, Option::is_none, upload);
         let results: Vec<_> = parallel::in_order(outcomes).into_iter().flatten().collect();
-        let good = results.len() == artifacts.len();
-        for result in results {
-            match result {
+        let mut good = results.len() == artifacts.len() && results.iter().all(Result::is_ok);
+        for (artifact, result) in artifacts.iter().zip(results) {
+            // What was staged stays staged until all of it is there.
+            let placed = result.and_then(|uploaded| match uploaded.staged && good {
+                true => self.adopt(context, source, artifact, uploaded.report),
+                false => Ok(uploaded.report),
+            });
+            match placed {
                 Ok(uploaded) => self.report.artifacts.push(uploaded),
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    good = false;
+                    errors.push(error);
+                }
             }
         }
         self.report.phases.push(phase("upload", begin));
@@ -232,43 +242,6 @@ impl Live {
             ));
         }
         good
-    }
-
-    fn upload(
-        &self,
-        context: &Context,
-        source: &dyn Source,
-        artifact: &bbr::Artifact,
-    ) -> Result<RestoredArtifact, Error> {
-        let name = &artifact.place.file_name;
-        let doing = || format!("upload of {name} to {}", artifact.instance);
-        let begin = Instant::now();
-        let saved = source.saved().artifacts.get(&artifact.place.kind);
-        let size = saved.copied().unwrap_or_default();
-        let mut tar = source.open(name).with_context(doing)?;
-        let label = format!("upload {name} to {}", artifact.instance);
-        let meter = context.monitor.meter(&label, Some(size.bytes));
-        let uploaded = self
-            .run
-            .upload(artifact, size.files, &mut *tar, &meter, &context.shutdown);
-        meter.finish();
-        let uploaded = uploaded.map_err(Error::from).with_context(doing)?;
-        let took = begin.elapsed();
-        context.monitor.info(&format!(
-            "{}: uploaded {name} to {}: {} files, {}, compared, in {}",
-            self.name,
-            artifact.instance,
-            units::count(uploaded.files),
-            units::bytes(size.bytes),
-            clock::spoken(took)
-        ));
-        Ok(RestoredArtifact {
-            instance: artifact.instance.clone(),
-            name: name.clone(),
-            files: uploaded.files,
-            bytes: size.bytes,
-            took,
-        })
     }
 
     /// Lock, restore, unlock. Whether a restore script may have run.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
+use crate::artifact::base::Wanted;
 use crate::artifact::sums::{SumSet, Sums};
 use crate::artifact::tar::{Entry, EntryKind};
 use crate::artifact::{Digest, TarSource};
@@ -21,6 +22,22 @@ pub(super) trait Source: Sync {
     /// # Errors
     /// When it cannot be opened.
     fn open(&self, file_name: &str) -> Result<Box<dyn TarSource + '_>>;
+
+    /// The same part by part, where what is staged of it can be compared, and of which backup it
+    /// is.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn parts(&self, file_name: &str) -> Result<Option<Parts<'_>>> {
+        let _ = file_name;
+        Ok(None)
+    }
+}
+
+/// An artifact part by part.
+pub(super) struct Parts<'a> {
+    pub(super) of: bbr::Of<'a>,
+    pub(super) wanted: Box<dyn Wanted + 'a>,
 }
 
 /// Goes through one tar: how many regular files, how many bytes; every entry to the closure.

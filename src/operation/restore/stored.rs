@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::source::{Source, validate};
+use super::source::{Parts, Source, validate};
 use crate::artifact::tar::Entry;
 use crate::artifact::{Digest, Form, TarSource};
 use crate::bbr;
@@ -20,6 +20,9 @@ use crate::repo::reader::Reader;
 pub(in crate::operation) struct Stored<'a> {
     reader: &'a Reader,
     component: &'a ComponentRecord,
+    backup: &'a str,
+    /// Whether it was stored from a directory: its files are in whatever order its tars have.
+    brought: bool,
     saved: bbr::Saved,
 }
 
@@ -34,6 +37,8 @@ impl<'a> Stored<'a> {
         let mut stored = Self {
             reader,
             component,
+            backup: "",
+            brought: false,
             saved: bbr::Saved::default(),
         };
         let name = &component.name;
@@ -44,6 +49,7 @@ impl<'a> Stored<'a> {
             .artifacts
             .iter()
             .find(|artifact| artifact.name == METADATA && artifact.form == Form::File);
+        stored.brought = brought.is_some();
         stored.saved = match brought {
             Some(metadata) => stored.recorded(context, metadata),
             None => stored.indexed(context),
@@ -55,6 +61,16 @@ impl<'a> Stored<'a> {
     /// What bbr calls each artifact that there is.
     pub(in crate::operation) fn places(&self) -> impl Iterator<Item = &bbr::PlaceKind> {
         self.saved.artifacts.keys()
+    }
+
+    /// The same, of the backup of this id.
+    pub(super) fn of_backup(self, id: &'a str) -> Self {
+        Self { backup: id, ..self }
+    }
+
+    /// Whether it was stored from a directory of bbr's.
+    pub(super) fn is_brought(&self) -> bool {
+        self.brought
     }
 
     fn indexed(&self, context: &Context) -> Result<bbr::Saved> {
@@ -181,6 +197,23 @@ impl Source for Stored<'_> {
         Ok(Box::new(StoredTar {
             reader: self.reader,
             root: self.root(artifact)?,
+        }))
+    }
+
+    fn parts(&self, file_name: &str) -> Result<Option<Parts<'_>>> {
+        if self.brought {
+            return Ok(None);
+        }
+        let artifact = self
+            .find(file_name)
+            .ok_or_else(|| anyhow!("{file_name} is not in the backup"))?;
+        let root = self.root(artifact)?;
+        Ok(Some(Parts {
+            of: bbr::Of {
+                component: self.component.name.as_str(),
+                backup: self.backup,
+            },
+            wanted: Box::new(self.reader.parts(root)?),
         }))
     }
 }

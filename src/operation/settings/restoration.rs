@@ -135,6 +135,15 @@ pub struct Restoration {
     pub choices: Choices,
 }
 
+/// What is kept on the instances ahead of a restore. That the target is meant has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staging {
+    /// Of what.
+    pub components: Vec<Component>,
+    /// Which backup; `None`: what is staged is removed.
+    pub origin: Option<Origin>,
+}
+
 /// What an operator decides about a restore. Nothing of it is a default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choices {
