@@ -44,6 +44,7 @@ mod restore;
 mod scale;
 mod secrets;
 mod signals;
+mod stage;
 mod store_faults;
 mod stores;
 mod support;
