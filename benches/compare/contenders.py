@@ -17,6 +17,7 @@ class Contender:
 
     name = title = version = missing = None
     not_in = ()  # workloads that have nothing to say about it
+    stages = False  # whether it can keep a standby ahead of a restore
 
     def __init__(self, world, programs):
         self.world, self.programs = world, programs
@@ -42,13 +43,13 @@ class Contender:
 
 
 class Lifeboat(Contender):
-    name, title = "lifeboat", "Lifeboat"
+    name, title, stages = "lifeboat", "Lifeboat", True
 
     def __init__(self, world, programs):
         super().__init__(world, programs)
         self.program = os.path.join(programs, "lifeboat")
         self.version = output(self.program, "--version").strip() or "lifeboat"
-        self.commands = ["lifeboat backup deployment/NAME", "lifeboat restore deployment/NAME latest"]
+        self.commands = ["lifeboat backup deployment/NAME", "lifeboat restore deployment/NAME latest", "lifeboat stage deployment/NAME latest"]
 
     def begin(self, workload):
         super().begin(workload)
@@ -74,13 +75,27 @@ class Lifeboat(Contender):
                      "client_secret": director["client_secret"], "ca_cert": self.world.ready["ca_cert"]}})
 
     def run(self, *arguments):
-        return self.step(lambda step: step.run([self.program, *arguments], LIFEBOAT_CONFIG=self.configuration))
+        """What it cost, and how long it moved artifacts onto instances, by its own log: the phase between check and lock."""
+        said = []
+        found = self.step(lambda step: said.append(step.run([self.program, *arguments], LIFEBOAT_CONFIG=self.configuration)))
+        upload = re.search(r"\bphases of .*\bupload ((?:[\d.]+ (?:h|min|s)\b ?)+)", said[0])
+        return {**found, "transfer": seconds(upload.group(1)) if upload else None}
 
     def backup(self):
         return self.run("backup", f"deployment/{self.deployment}")
 
     def restore(self):
         return self.run("restore", f"deployment/{self.deployment}", "latest")
+
+    def stage(self):
+        return self.run("stage", f"deployment/{self.deployment}", "latest")
+
+
+def seconds(spoken):
+    """Of `2.5 s`, `1 min 04 s`, `1 h 02 min`."""
+    units = {"s": 1, "min": 60, "h": 3600}
+    words = spoken.split()
+    return sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2]))
 
 
 class WithBbr(Contender):

@@ -6,10 +6,12 @@ import time
 
 from workloads import spoken
 
-STEPS = (("first", "first backup"), ("second", "second backup, 1 % changed"), ("restore", "restore"), ("daily", "ten daily backups"))
+STEPS = (("first", "first backup"), ("second", "second backup, 1 % changed"), ("restore", "restore"),
+         ("stage", "staged on a standby"), ("failover", "restore into it, 1 % changed since"), ("daily", "ten daily backups"))
 # Column, key, how it is shown.
 COLUMNS = (
     ("wall", "wall", lambda value: f"{value:.1f} s"),
+    ("of it upload", "transfer", lambda value: f"{value:.2f} s"),
     ("CPU", "cpu", lambda value: f"{value:.1f} s"),
     ("API unavailable", "window", lambda value: f"{value:.2f} s"),
     ("beyond scripts", "beyond", lambda value: f"{value:.2f} s"),
@@ -57,12 +59,13 @@ def table(rows, workload, contenders):
 class Budget:
     """At most `most` times what `against` needed of `key` in `other` (the same step unless given)."""
 
-    def __init__(self, workloads, step, key, most, against, text):
+    def __init__(self, workloads, step, key, most, against, text, other=None):
         self.workloads, self.step, self.key, self.most, self.against, self.text = workloads, step, key, most, against, text
+        self.other = other or step
 
     def judge(self, rows, workload):
         ours = medians(rows, workload, self.step, "lifeboat")
-        theirs = medians(rows, workload, self.step, self.against)
+        theirs = medians(rows, workload, self.other, self.against)
         if not ours or not theirs or ours[self.key] is None or not theirs[self.key]:
             return None
         return ours[self.key] / theirs[self.key]
@@ -74,6 +77,8 @@ BUDGETS = (
     Budget(WITH_CONTENT, "second", "wall", 1 / 10, "bbr", "second backup: wall time"),
     Budget(WITH_CONTENT, "second", "wire", 0.03, "bbr", "second backup: bytes over SSH"),
     Budget(WITH_CONTENT, "restore", "wall", 1 / 2, "bbr", "restore: wall time"),
+    Budget(WITH_CONTENT, "failover", "wire", 0.03, "lifeboat", "failover into a staged standby: bytes over SSH of a restore", "restore"),
+    Budget(WITH_CONTENT, "failover", "transfer", 1 / 5, "lifeboat", "failover into a staged standby: upload time of a restore", "restore"),
     Budget(("lock",), "first", "beyond", 1 / 5, "bbr", "API unavailable beyond the scripts' own time"),
     Budget(("daily-blobs", "daily-dumps"), "daily", "stored", 1.1, "restic", "ten daily backups: stored bytes"),
 )

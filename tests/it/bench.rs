@@ -42,15 +42,23 @@ fn the_bench_measures_every_step_from_outside() {
         ("blobs", "first"),
         ("blobs", "second"),
         ("blobs", "restore"),
+        ("blobs", "stage"),
+        ("blobs", "failover"),
     ];
-    assert_eq!(steps[..3], blobs);
-    assert_eq!(steps[3..], [("lock", "first"), ("lock", "restore")]);
+    assert_eq!(steps[..5], blobs);
+    assert_eq!(steps[5..], [("lock", "first"), ("lock", "restore")]);
     let first = &rows[0];
     for (key, least) in [("wire", 1 << 20), ("stored", 1 << 20), ("requests", 10)] {
         assert!(first[key].as_u64().unwrap() > least, "{key}: {first}");
     }
     assert_eq!(first["disk"], 0, "{first}");
-    assert!(rows[3]["beyond"].as_f64().unwrap() > 0.0, "{}", rows[3]);
+    assert!(rows[5]["beyond"].as_f64().unwrap() > 0.0, "{}", rows[5]);
+    // What is staged is not sent again, and how long the rest took is told.
+    let (restore, failover) = (&rows[2], &rows[4]);
+    let wire = |row: &Value| row["wire"].as_u64().unwrap();
+    assert!(wire(failover) < wire(restore) / 2, "{failover}");
+    assert!(failover["transfer"].as_f64().unwrap() > 0.0, "{failover}");
+    assert!(said.contains("| failover into a staged standby: bytes over SSH of a restore, against lifeboat | blobs | 0.03 |"), "{said}");
     assert!(first["load"].as_f64().is_some(), "{first}");
     // Whoever did not take part is not judged.
     assert!(
