@@ -204,6 +204,7 @@ fn door(args: &Value) -> Door {
         ["drill"] => Door::Drill(End::TearDown),
         ["drill-cleanup"] => Door::Drill(End::OnlyTearDown),
         ["prune", ..] => Door::Prune,
+        ["stage"] => Door::Stage { remove: false },
         ["verify"] => Door::Verify,
         ["replicate" | "repair" | "report" | "alerts", ..] => Door::Read,
         _ => panic!("{args:?}"),

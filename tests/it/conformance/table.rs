@@ -50,10 +50,10 @@ fn the_table_has_every_row_and_names_tests_that_exist() {
 }
 
 /// What the vendor's checklist asks for in this release and before: its items' numbers.
-const ITEMS: [u32; 52] = [
+const ITEMS: [u32; 56] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 24, 25, 28, 29,
-    30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 44, 45, 49, 50, 51, 52, 53, 54, 55, 56, 57,
-    58, 59,
+    30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53,
+    54, 55, 56, 57, 58, 59,
 ];
 
 #[test]
