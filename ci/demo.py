@@ -391,6 +391,19 @@ def drilled(running, source, keys, backup):
     return times, sum(len(value) for name, value in wanted.items() if name.startswith("files"))
 
 
+def report_page(source):
+    """Stays behind when everything else is removed: somebody may want to look at it."""
+    step("lifeboat report --html", "How all of it stands, on one page: backups and their proofs, how long a restore takes, what would be lost.")
+    page = os.path.join(ROOT, "target", "demo-report.html")
+    config = f"{WORK}/report.json"
+    with open(config, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        json.dump({"foundation": FOUNDATION, "stores": source["stores"], "trusted_workers": source["trusted_workers"]}, file)
+    show(run("lifeboat", "--config", config, "report", "--html", page))
+    if "drilled" not in read(page):
+        raise Failed(f"{page} does not tell of the drill")
+    return page
+
+
 def stored_in(directory):
     sizes = [os.path.getsize(os.path.join(path, name)) for path, _d, files in os.walk(directory) for name in files]
     return f"{len(sizes)} objects, {sum(sizes) / (1 << 20):.1f} MiB"
@@ -447,7 +460,9 @@ def demo():
     compare(f"{fetched}/tas", f"{WORK}/by-hand")
     compared = compare_with_instances(running, fetched)
     times, restored = drilled(running, source, keys, ids[1])
+    page = report_page(source)
     summary(first, second, compared, times, restored)
+    print(f"    the page: {page}")
 
 
 def main():
