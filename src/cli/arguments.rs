@@ -257,18 +257,7 @@ pub(super) enum Command {
     /// and a run that was cut off is gone on with. Locks nothing; runs at low priority; never fills a
     /// disk. Needs `recovery_identity`, and --confirm-target as a restore does.
     #[command(after_help = help!("  lifeboat --config standby.yml stage tas deployment/redis latest --confirm-target prod-east\n  lifeboat --config standby.yml stage tas --remove --confirm-target prod-east"))]
-    Stage {
-        /// director, tas, service-instances or deployment/NAME, without any those of `stage` in the
-        /// configuration; and at the end the backup: its id, or `latest`, which is the default.
-        #[arg(value_name = "COMPONENT... ID")]
-        asked: Vec<String>,
-        /// The foundation's name once more: what is staged takes room on its disks.
-        #[arg(long, value_name = "NAME")]
-        confirm_target: Option<String>,
-        /// Removes what is staged.
-        #[arg(long)]
-        remove: bool,
-    },
+    Stage(stage::Asked),
     /// Drops backups that the retention does not keep, and sweeps what was dropped before the grace.
     ///
     /// Needs `retention` in the configuration, and the right to delete in every store. Says for each
@@ -363,7 +352,7 @@ pub(super) fn door(command: &Command) -> Option<Door> {
         Command::Drill { keep: true, .. } => Some(Door::Drill(End::Keep)),
         Command::Drill { .. } => Some(Door::Drill(End::TearDown)),
         Command::RestoreCleanup { .. } => Some(Door::RestoreCleanup),
-        Command::Stage { remove, .. } => Some(Door::Stage { remove: *remove }),
+        Command::Stage(asked) => Some(asked.door()),
     }
 }
 
@@ -423,19 +412,7 @@ pub(super) fn asked(command: &Command) -> Map<String, Value> {
                 }
             }
         }
-        Command::Stage {
-            asked,
-            confirm_target,
-            ..
-        } => {
-            let (components, id) = stage::asked(asked);
-            list("stage", components);
-            for (key, value) in [("id", id), ("confirm_target", confirm_target.as_ref())] {
-                if let Some(value) = value {
-                    keys.insert(key.to_owned(), value.as_str().into());
-                }
-            }
-        }
+        Command::Stage(asked) => asked.keys(&mut keys),
         Command::DrillCleanup { confirm_target } => {
             if let Some(name) = confirm_target {
                 keys.insert("confirm_target".to_owned(), name.as_str().into());

@@ -206,7 +206,7 @@ pub(super) fn of(model: &Model, door: &Door) -> Result<Action, Fault> {
 
 /// A restore overwrites.
 fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
-    confirmed(
+    super::staging::confirmed(
         model,
         "; a restore overwrites what the target holds, so name the foundation once more",
     )?;
@@ -216,20 +216,6 @@ fn restoration(model: &Model, step: &RestoreStep) -> Result<Action, Fault> {
         choices: choices(model),
         step: step.clone(),
     }))
-}
-
-/// That this foundation is meant must be said each time.
-pub(super) fn confirmed(model: &Model, why: &str) -> Result<(), Fault> {
-    let Some(Text(named)) = &model.confirm_target else {
-        return Err(Fault::not_asked("confirm_target", why));
-    };
-    if model.foundation.as_ref().map(|Text(name)| name) != Some(named) {
-        return Err(Fault::new(
-            "confirm_target",
-            "is not the name that `foundation` has; nothing was touched",
-        ));
-    }
-    Ok(())
 }
 
 /// What the operator decided about a restore.

@@ -1,7 +1,8 @@
 //! What is staged on a standby, or taken away from it.
 
 use super::Fault;
-use super::action::{confirmed, live, origin};
+use super::action::{live, origin};
+use super::leaf::Text;
 use super::model::Model;
 use crate::operation::settings::{Component, Origin, Staging};
 
@@ -37,4 +38,18 @@ pub(super) fn of(model: &Model, remove: bool) -> Result<Staging, Fault> {
         (false, true) => Some(origin(model, None)?),
     };
     Ok(Staging { components, origin })
+}
+
+/// That this foundation is meant must be said each time.
+pub(super) fn confirmed(model: &Model, why: &str) -> Result<(), Fault> {
+    let Some(Text(named)) = &model.confirm_target else {
+        return Err(Fault::not_asked("confirm_target", why));
+    };
+    if model.foundation.as_ref().map(|Text(name)| name) != Some(named) {
+        return Err(Fault::new(
+            "confirm_target",
+            "is not the name that `foundation` has; nothing was touched",
+        ));
+    }
+    Ok(())
 }
