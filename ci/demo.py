@@ -354,7 +354,7 @@ def drilled(running, source, keys, backup):
     wanted, first = data(running), running.ready
     running.end()
     stemcell_mirror()
-    second = Running({"opsman": {"state": "fresh"}, "postgres": {"rows": 0}, "router": True})
+    second = Running({"opsman": {"state": "fresh"}, "postgres": {"rows": 0}, "router": True, "capi": {}, "credhub": True})
     show(f"{len(first['instances'])} instances are gone; a new Ops Manager VM at {second.ready['opsman']['url']}, not set up; "
          f"nothing else: {len(second.ready['instances'])} VM, no director, an empty IaaS")
     config = f"{WORK}/restore.json"
@@ -362,6 +362,9 @@ def drilled(running, source, keys, backup):
         json.dump({"foundation": FOUNDATION, "stores": source["stores"], "trusted_workers": source["trusted_workers"],
                    "recovery_identity": keys["recovery"], "worker_identity": keys["worker"], "drill": canary(second),
                    "ops_manager": ops_manager(second.ready, first),
+                   "cloud_controller": {"api": second.ready["capi"]["url"], "ca_cert": second.ready["ca_cert"]},
+                   # Its UAA is the restored director's, with a certificate of the lost foundation's CA.
+                   "credhub": {"url": second.ready["credhub"]["url"], "ca_cert": second.ready["ca_cert"] + first["ca_cert"]},
                    "stemcells": f"{WORK}/stemcells", "id": backup}, file)
     step("lifeboat restore plan", "What a restore of this backup takes on this target: what is automatic, what a person does "
          "or decides, how long it may take.")

@@ -3,7 +3,7 @@
 //! A full drain: the instance lists the artifact once, in byte order of the path; then its sums and
 //! its tar stream arrive side by side in that order and are compared file by file, in constant
 //! memory. An incremental one, where the sink continues a base: the listing is compared with the
-//! base first ([`plan`]), what the base has is taken over, and tar sends the rest ([`take`]).
+//! base first ([`plan`]), what the base has is taken over, and tar sends the rest ([`mod@take`]).
 //! Either way a file that arrives with another digest than was listed is asked again, and what
 //! the sink is given is the same. docs/design.md, *Drain*.
 

@@ -1,5 +1,6 @@
 //! Inventories in words: what one holds, what differs between two, what it takes to make one anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -120,6 +121,34 @@ pub fn differences(all: &Differences, before: &str, after: &str) -> String {
     };
     line(&mut text, 0, &said);
     text
+}
+
+/// How many things of each kind differ, and what could not be compared, in one sentence that names none of
+/// them. A is what should be.
+pub fn by_kind(all: &Differences) -> String {
+    let mut said = Vec::new();
+    for (kind, counts) in &all.counts {
+        let parts: Vec<_> = [
+            (counts.missing, "missing"),
+            (counts.added, "too many"),
+            (counts.changed, "changed"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, how)| format!("{} {how}", units::count(count)))
+        .collect();
+        if !parts.is_empty() {
+            said.push(format!("{}: {}", word(kind), parts.join(", ")));
+        }
+    }
+    let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for kind in all.not_compared.iter().filter(|kind| kind.unknown) {
+        unknown.entry(&kind.why).or_default().push(word(&kind.kind));
+    }
+    for (why, kinds) in unknown {
+        said.push(format!("not compared ({why}): {}", kinds.join(", ")));
+    }
+    said.join("; ")
 }
 
 fn difference(text: &mut String, one: &Difference) {

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(lines[0], "staged backup 20261122T010203Z-7f3a09bc");
         assert!(lines[2].ends_with("time"), "{text}");
         let last = lines.last().unwrap();
-        for part in ["total", "10.0 GiB", "2.0 MiB", "4.0 MiB", "15"] {
+        for part in ["total", "10 GiB", "2.0 MiB", "4.0 MiB", "15"] {
             assert!(last.contains(part), "{part}: {text}");
         }
     }

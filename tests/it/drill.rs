@@ -129,6 +129,8 @@ impl<'a> Scratch<'a> {
                 "director_api": format!("127.0.0.1:{API}"),
             },
             "postgres": {"rows": 0},
+            "capi": {},
+            "credhub": true,
         });
         merge(&mut spec, more);
         let foundation = Foundation::start(&spec);
@@ -149,6 +151,13 @@ impl<'a> Scratch<'a> {
                 ],
             },
         });
+        let here = |service: &str| foundation.ready[service]["url"].as_str().unwrap();
+        let authority = |of: &Foundation| of.ready["ca_cert"].as_str().unwrap().to_owned();
+        // CredHub's UAA is the restored director's, with a certificate of the original's CA.
+        let both = authority(&foundation) + &authority(&origin.scene.foundation);
+        config["cloud_controller"] =
+            json!({"api": here("capi"), "ca_cert": authority(&foundation)});
+        config["credhub"] = json!({"url": here("credhub"), "ca_cert": both});
         // A VM that is made anew has a new one.
         config["ops_manager"]["ssh_host_key"] = Value::Null;
         Self {

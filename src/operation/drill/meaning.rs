@@ -3,6 +3,7 @@
 /// Stages that are no steps of a restore.
 pub(super) const DIRECTOR: &str = "deployments";
 pub(super) const INSTANCES: &str = "instances";
+pub(super) const INVENTORY: &str = "inventory";
 pub(super) const CHECK: &str = "check-";
 
 /// Two sentences for people. `docs/drill.md` says more.
@@ -46,6 +47,9 @@ pub(super) fn of(step: &str) -> &'static str {
         }
         INSTANCES => {
             "the foundation comes back with less than it had. Look at the instance; what it lacks in the drill it lacks in the disaster"
+        }
+        INVENTORY => {
+            "the foundation comes back, but not with everything that it had, or with things that had been deleted. Look at what differs (`lifeboat inventory diff` with the backup's id and `now`); what a restore loses must be made anew by hand (`lifeboat inventory plan`)"
         }
         step if step.starts_with(CHECK) => {
             "the foundation comes back, but what its users need of it does not work. Compare with the original, which must give this answer too; then find out whether the backup lacks it or the restore"

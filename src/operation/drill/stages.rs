@@ -5,11 +5,19 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 
 use super::super::discovery;
+use super::super::inventory::{self, Named};
 use super::super::settings::Settings;
 use super::super::steps::apply;
 use super::checks::Asker;
 use super::{Run, meaning};
 use crate::bosh::Director;
+use crate::report::{inventory as words, units};
+
+/// Lines of what differs that are logged.
+const MOST_NAMED: usize = 60;
+/// What the steps of a restore make anew: scaled down and up again, MySQL has instances of other ids. That
+/// they are as many, and run, is a stage of its own.
+const NEVER_THE_SAME: [&str; 1] = ["instance"];
 
 /// All of them, in order.
 pub(super) fn all(run: &mut Run<'_>) -> Result<()> {
@@ -18,6 +26,14 @@ pub(super) fn all(run: &mut Run<'_>) -> Result<()> {
     run.stage(meaning::DIRECTOR, |run| deployments(run, &director))?;
     run.stage(meaning::INSTANCES, |run| instances(run, &director))?;
     not_deployed(run);
+    if holds_inventory(run) {
+        run.stage(meaning::INVENTORY, same_things)?;
+    } else {
+        run.notes.push(
+            "the backup holds no inventory, so orgs, apps, routes and the like were not compared"
+                .to_owned(),
+        );
+    }
     let settings = discovery::discovered(run.context, &run.settings, &[])?;
     let asker = asker(run, &settings)?;
     if run.asked.checks.is_empty() {
@@ -119,6 +135,40 @@ fn instances(run: &Run<'_>, director: &Director) -> Result<Vec<String>> {
     } else {
         bail!("{}", wrong.join("; "))
     }
+}
+
+fn holds_inventory(run: &Run<'_>) -> bool {
+    let mut artifacts = run
+        .manifest()
+        .components
+        .iter()
+        .flat_map(|component| &component.artifacts);
+    artifacts.any(|artifact| artifact.name == inventory::FILE)
+}
+
+/// What the backup's inventory names is there, and nothing else. What differs is named in the log
+/// alone: a proof is stored as plain text, and an inventory is sealed.
+fn same_things(run: &Run<'_>) -> Result<Vec<String>> {
+    let before = Named::parse(run.ground.backup_id());
+    let found = inventory::diff(
+        run.context,
+        &run.settings,
+        (&before, &Named::Now),
+        &NEVER_THE_SAME.map(str::to_owned),
+    )?;
+    if found.is_equal() {
+        let total = found.total();
+        return Ok(vec![format!(
+            "{} things of {} kinds are as the backup's inventory has them",
+            units::count(total.equal),
+            found.counts.len()
+        )]);
+    }
+    let text = words::differences(&found, "the backup", "the restored foundation");
+    for line in text.lines().take(MOST_NAMED) {
+        run.context.monitor.warn(line);
+    }
+    bail!("{}", words::by_kind(&found))
 }
 
 fn not_deployed(run: &mut Run<'_>) {

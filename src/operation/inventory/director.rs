@@ -7,6 +7,7 @@ use crate::artifact::Digest;
 use crate::bosh::{self, Director, NameVersion};
 use crate::http::Wait;
 use crate::inventory::{Item, Rows};
+use crate::operation::steps::note;
 
 const SOURCE: &str = "director";
 const KINDS: [&str; 5] = ["config", "deployment", "instance", "release", "stemcell"];
@@ -32,7 +33,9 @@ pub(super) fn rows(gathered: &mut Gathered, api: &Director, wait: &Wait) -> Resu
 fn told(api: &Director, wait: &Wait) -> Result<[Rows; 5], bosh::Error> {
     let mut all = KINDS.map(Rows::of);
     let [configs, deployments, instances, releases, stemcells] = &mut all;
-    for config in api.configs(wait)? {
+    // What a restore of ours noted there is no part of a foundation.
+    let theirs = |config: &bosh::Config| config.kind != note::KIND;
+    for config in api.configs(wait)?.into_iter().filter(theirs) {
         // Contents may hold secrets; their digest tells whether they are the same.
         configs.push(
             &Item::new("config", &[&config.kind, &config.name])

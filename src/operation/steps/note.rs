@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::bosh::{Director, Stemcell};
 use crate::http::Wait;
 
-const KIND: &str = "lifeboat";
+pub(in crate::operation) const KIND: &str = "lifeboat";
 const NAME: &str = "restore";
 
 /// The note.

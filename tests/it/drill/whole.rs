@@ -51,6 +51,7 @@ fn a_drill_restores_proves_and_takes_down_and_the_next_one_does_again() {
         "service-instances",
         "deployments",
         "instances",
+        "inventory",
         "check-app",
         "check-row",
     ];
@@ -145,6 +146,7 @@ fn what_is_not_as_it_was_is_found_and_said_and_mended_by_another_run() {
         );
         control.ask(mend);
     }
+    what_is_gone_or_changed_is_told_by_kind(&scratch);
     let group = format!("{deployment}/diego_cell");
     let key = control.ask(json!({"do": "describe"}))["instances"]
         .as_object()
@@ -170,7 +172,7 @@ fn what_is_not_as_it_was_is_found_and_said_and_mended_by_another_run() {
         .collect();
     assert_eq!(
         results.iter().filter(|result| *result == "failed").count(),
-        3
+        4
     );
     assert_eq!(
         results.iter().filter(|result| *result == "passed").count(),
@@ -178,4 +180,38 @@ fn what_is_not_as_it_was_is_found_and_said_and_mended_by_another_run() {
     );
     // What a page or a command answers is never shown: it may be a secret.
     assert!(!ended.log().contains("app-7"), "{}", ended.log());
+}
+
+/// An app, a route and a quota: the log names them, the proof, which anybody with the bucket reads, does not.
+fn what_is_gone_or_changed_is_told_by_kind(scratch: &Scratch<'_>) {
+    let control = &scratch.foundation;
+    // What the Cloud Controller has is in this table, restored.
+    let sql = |query: &str| control.ask(json!({"do": "sql", "query": query}));
+    sql("create table capi_before as table capi");
+    for (kind, name) in [("apps", "app-5"), ("routes", "app-4.apps.test.example.com")] {
+        control.ask(json!({"do": "capi-delete", "kind": kind, "name": name}));
+    }
+    control.ask(
+        json!({"do": "capi-change", "kind": "organization_quotas", "name": "default",
+        "row": {"apps": {"total_memory_in_mb": 1}}}),
+    );
+    let ended = scratch.run(&["--keep", "--json"], &json!({})).fails(3);
+    let drilled = ended.json();
+    let failed: Vec<_> = steps(&drilled)
+        .into_iter()
+        .filter(|(_, ok)| !ok)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(failed, ["inventory"], "{drilled}");
+    let said = drilled["steps"].to_string();
+    for part in ["app: 1 missing", "route: 1 missing", "org quota: 1 changed"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("app-5"), "{said}");
+    assert!(
+        ended.log().contains("app app-5: missing in B"),
+        "{}",
+        ended.log()
+    );
+    sql("delete from capi; insert into capi select * from capi_before; drop table capi_before");
 }
