@@ -23,6 +23,9 @@ const PACE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the lock waits for the first answers.
 const BEFORE: Duration = Duration::from_millis(3500);
+/// How long the end waits for one more answer of a page that was down when last asked: a short drain is over
+/// before the next question.
+const AFTER: Duration = Duration::from_millis(1500);
 /// Nobody watches longer than this.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// The longest answer that is looked at, bytes.
@@ -173,10 +176,18 @@ impl Probing {
         self.shared.lock().unlocked.get_or_insert_with(Instant::now);
     }
 
-    /// What was seen. Waits for nobody.
+    /// What was seen. Waits for nobody for long.
     pub(super) fn end(self, context: &Context, component: &str) -> Vec<DowntimeRecord> {
-        self.shared.stop.raise();
         let state = self.shared.lock();
+        let (state, _) = self
+            .shared
+            .answered
+            .wait_timeout_while(state, AFTER, |state| {
+                !context.shutdown.is_raised()
+                    && state.seen.iter().any(|seen| seen.down_since.is_some())
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        self.shared.stop.raise();
         let counted = state.seen.iter().zip(&self.names);
         let records: Vec<_> = counted
             .filter(|(seen, _)| matches!(seen.before, Some(Ok(()))))
@@ -266,6 +277,7 @@ impl Shared {
             return true;
         }
         seen.note(began, at, &answer);
+        self.answered.notify_all();
         answer.is_ok() && unlocked.is_some_and(|unlocked| began >= unlocked)
     }
 }
