@@ -22,7 +22,9 @@ fn a_plan_names_what_a_backup_can_restore_and_what_it_needs() {
         "{sealed}"
     );
     assert!(sealed.contains("MISSING  recovery_identity"), "{sealed}");
-    let whole = plan(&origin, "latest", &json!({"ops_manager": null}));
+    // Nothing but the backup: Ops Manager would tell who may ask the others.
+    let alone = json!({"ops_manager": null, "cloud_controller": null, "credhub": null});
+    let whole = plan(&origin, "latest", &alone);
     for line in [
         "restores: the whole foundation",
         "ops_manager is not configured: nothing of the target was looked at",
@@ -45,7 +47,7 @@ fn a_plan_names_what_a_backup_can_restore_and_what_it_needs() {
         (json!(["tas"]), "TAS alone", "scale-down"),
     ] {
         let id = origin.scene.put(&json!({"backup": components})).ok().id();
-        let text = plan(&origin, &id, &json!({"ops_manager": null}));
+        let text = plan(&origin, &id, &alone);
         assert!(text.contains(&format!("restores: {scope}")), "{text}");
         let command = format!("$ lifeboat restore {first} {id} --confirm-target prod-east");
         let one = text
