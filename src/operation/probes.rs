@@ -1,8 +1,8 @@
 //! Downtime seen from outside: while a component is locked, pages that its users need are asked for
 //! each second, and what they would have lost is written down next to the phases' own times.
 //!
-//! It never delays or fails a backup: before the lock it waits a few seconds at most, at the end not
-//! at all. A page that does not answer rightly before the lock says nothing about the backup; it is
+//! It never delays the scripts or fails a backup: before the lock it waits a few seconds at most, and when
+//! all is unlocked and drained a moment for a page that was down when last asked. A page that does not answer rightly before the lock says nothing about the backup; it is
 //! named and not counted.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

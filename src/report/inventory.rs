@@ -1,6 +1,5 @@
 //! Inventories in words: what one holds, what differs between two, what it takes to make one anew.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -123,8 +122,8 @@ pub fn differences(all: &Differences, before: &str, after: &str) -> String {
     text
 }
 
-/// How many things of each kind differ, and what could not be compared, in one sentence that names none of
-/// them. A is what should be.
+/// How many things of each kind differ, and which kinds could not be compared, in one sentence that names
+/// none of them and quotes nobody: it may be stored as plain text. A is what should be.
 pub fn by_kind(all: &Differences) -> String {
     let mut said = Vec::new();
     for (kind, counts) in &all.counts {
@@ -141,12 +140,13 @@ pub fn by_kind(all: &Differences) -> String {
             said.push(format!("{}: {}", word(kind), parts.join(", ")));
         }
     }
-    let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for kind in all.not_compared.iter().filter(|kind| kind.unknown) {
-        unknown.entry(&kind.why).or_default().push(word(&kind.kind));
-    }
-    for (why, kinds) in unknown {
-        said.push(format!("not compared ({why}): {}", kinds.join(", ")));
+    let unknown = all.not_compared.iter().filter(|kind| kind.unknown);
+    let unknown: Vec<_> = unknown.map(|kind| word(&kind.kind)).collect();
+    if !unknown.is_empty() {
+        said.push(format!(
+            "not compared, for reasons that the log gives: {}",
+            unknown.join(", ")
+        ));
     }
     said.join("; ")
 }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::Result;
 
 use super::super::Context;
 use super::super::steps::ground::Ground;
-use super::super::stores::{Stores, worker};
+use super::super::stores::Stores;
+use super::super::verify::proof::store;
 use crate::clock;
 use crate::repo::proof::{Finding, Level, Outcome, Proof, Step};
 use crate::report::drill::{DrillStep, Drilled};
 
-/// Writes it to every store that answers; says which did.
+/// Stores it as that of a verification is; says where.
 pub(super) fn write(
     context: &Context,
     ground: &Ground<'_>,
@@ -46,29 +47,18 @@ pub(super) fn write(
     proof.rto_ms = Some(ms(drilled.rto));
     proof.rpo_ms = Some(ms(drilled.rpo));
     let stores = Stores::open(context, ground.settings)?;
-    let worker = worker(ground.settings)?;
-    let mut random = [0; 4];
-    getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
-    let written = stores
-        .proofs()
-        .write(&proof, worker.as_ref(), random)
-        .context("the proof")?;
-    for problem in written.problems() {
-        context.monitor.warn(&format!(
-            "the drill's proof is not in every store: {problem}"
-        ));
-    }
-    let names: Vec<_> = written.stored().collect();
-    ensure!(!names.is_empty(), "no store took it");
-    Ok(format!(
-        "the proof is stored beside backup {} in {}{}",
-        manifest.id,
-        names.join(", "),
-        match worker {
-            Some(_) => "",
-            None => ", unsigned: no worker_identity is configured",
+    let names = store(context, ground.settings, &stores, &proof, "")?;
+    Ok(match names.is_empty() {
+        false => format!(
+            "the proof is stored beside backup {} in {}",
+            manifest.id,
+            names.join(", ")
+        ),
+        true => {
+            "the result of this drill is stored nowhere, so no list will show it; the log says why"
+                .to_owned()
         }
-    ))
+    })
 }
 
 fn step(step: &DrillStep) -> Step {

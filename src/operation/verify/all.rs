@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::look;
-use super::proof::store;
+use super::proof::keep;
 use crate::clock;
 use crate::operation::Context;
 use crate::operation::settings::{Settings, Verification};
@@ -33,7 +33,7 @@ pub(super) fn verify(
         let finished = clock::rfc3339(context.clock.now());
         let times = (started, finished);
         let proof = proof(&stores.foundation, newest, asked, part, &found, times);
-        stored = store(context, settings, &stores, &proof, asked.report)?;
+        stored = keep(context, settings, &stores, &proof, asked.report)?;
     }
     Ok(Verified {
         level: asked.level,

@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::chosen;
 use super::files::{Files, Follow, Looked, read_small};
 use super::findings::{At, Told, Wrong};
-use super::proof::store;
+use super::proof::keep;
 use super::topology::{self, Named};
 use crate::artifact::Form;
 use crate::clock;
@@ -76,7 +76,7 @@ pub(super) fn verify(
     examined.copies(&id)?;
     let finished = clock::rfc3339(context.clock.now());
     let (kept, proof, rows) = examined.proofs(&id, asked, part, (started, finished));
-    let stored = store(context, settings, &stores, &kept, asked.report)?;
+    let stored = keep(context, settings, &stores, &kept, asked.report)?;
     Ok(Verified {
         level: asked.level,
         found: Found::One(Box::new(Examined { proof, rows })),

@@ -9,6 +9,7 @@ use crate::repo::proof::Proof;
 
 /// Stores a proof in every store that answers, and gives their names. That it cannot be stored, or that
 /// nobody would believe it, is said in one warning: what was found stands in the result all the same.
+/// `unless` ends the warning, and says how one asks for no proof where that can be asked.
 ///
 /// # Errors
 /// When a signal comes.
@@ -17,17 +18,14 @@ pub(in crate::operation) fn store(
     settings: &Settings,
     stores: &Stores,
     proof: &Proof,
-    wanted: bool,
+    unless: &str,
 ) -> Result<Vec<String>> {
-    if !wanted {
-        return Ok(Vec::new());
-    }
     let worker = worker(settings)?;
     if worker.is_none() && !settings.repository.trusted_workers.is_empty() {
-        context.monitor.warn(
+        context.monitor.warn(&format!(
             "the result is not stored: without worker_identity it would not be signed, and who sets \
-             trusted_workers believes no other (--no-report, or verify_report: false, says that this is meant)",
-        );
+             trusted_workers believes no other; give worker_identity{unless}",
+        ));
         return Ok(Vec::new());
     }
     let mut random = [0; 4];
@@ -37,7 +35,7 @@ pub(in crate::operation) fn store(
     let problems: Vec<String> = written.problems().map(ToString::to_string).collect();
     if stored.is_empty() {
         context.monitor.warn(&format!(
-            "the result is stored nowhere: {}; allow writing below {}, or say --no-report (verify_report: false)",
+            "the result is stored nowhere: {}; allow writing below {}{unless}",
             problems.join("; "),
             stores.foundation.reports()
         ));
@@ -49,4 +47,24 @@ pub(in crate::operation) fn store(
         ));
     }
     Ok(stored)
+}
+
+/// Stores the result of a verification, if that is wanted.
+pub(super) fn keep(
+    context: &Context,
+    settings: &Settings,
+    stores: &Stores,
+    proof: &Proof,
+    wanted: bool,
+) -> Result<Vec<String>> {
+    match wanted {
+        true => store(
+            context,
+            settings,
+            stores,
+            proof,
+            ", or say that none is wanted: --no-report, verify_report: false",
+        ),
+        false => Ok(Vec::new()),
+    }
 }
