@@ -19,6 +19,7 @@ mod live;
 mod ops_manager;
 mod overview;
 mod parts;
+mod piped;
 mod plan;
 mod preflight;
 mod probes;

@@ -47,10 +47,8 @@ pub fn fetch(
     let believed = find(&stores, id)?;
     let manifest = &believed.signed.manifest;
     tell_origin(context, &believed, id);
-    let fetcher = stores.fetcher();
-    let keys = fetcher.keys(manifest, &identity)?;
+    let reader = stores.reader(manifest, &identity)?;
     stores.patience.stream();
-    let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
     let wanted = wanted(manifest, selection)?;
     let mut fetch = Fetch {
         context,

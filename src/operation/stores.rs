@@ -12,10 +12,11 @@ use super::settings::{
 use crate::repo;
 use crate::repo::bridge::Bridge;
 use crate::repo::catalogue::Catalogue;
+use crate::repo::format::Manifest;
 use crate::repo::holdings::Holdings;
 use crate::repo::id::{BackupId, Foundation};
 use crate::repo::proof::Proofs;
-use crate::repo::reader::Fetcher;
+use crate::repo::reader::{Fetcher, Reader};
 use crate::repo::seal::{Identity, Recipients};
 use crate::repo::sign::{Signers, WorkerIdentity};
 use crate::store::Store;
@@ -151,6 +152,24 @@ impl Stores {
             self.bridge.clone(),
             self.foundation.clone(),
         )
+    }
+
+    /// Reads what a backup holds.
+    ///
+    /// # Errors
+    /// When the identity does not open its chain.
+    pub(super) fn reader(&self, manifest: &Manifest, identity: &Identity) -> Result<Reader> {
+        let fetcher = self.fetcher();
+        let keys = fetcher.keys(manifest, identity)?;
+        Ok(Reader::new(fetcher, manifest.chain.id.clone(), keys))
+    }
+
+    /// From now on a store that fails is waited for, unless there is another: with one at hand nobody
+    /// waits long.
+    pub(super) fn stream_if_alone(&self) {
+        if self.copies.stores().count() == 1 {
+            self.patience.stream();
+        }
     }
 
     /// What a run that writes needs.

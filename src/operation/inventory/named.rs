@@ -1,7 +1,7 @@
 //! Inventories by what people call them: a backup's id, `latest`, `now`, or a file.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,9 +10,9 @@ use super::FILE;
 use crate::operation::Context;
 use crate::operation::catalogue::{find, newest, tell_origin};
 use crate::operation::fetch::identity_of;
+use crate::operation::piped::piped;
 use crate::operation::settings::{Settings, is_backup_id};
 use crate::operation::stores::Stores;
-use crate::repo::reader::Reader;
 
 /// Which inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,35 +92,9 @@ fn of_backup<T>(
             anyhow!("backup {id} holds no inventory; `lifeboat show {id}` says why in its notes")
         })?;
     tell_origin(context, &believed, id);
-    let fetcher = stores.fetcher();
-    let keys = fetcher.keys(manifest, &identity)?;
-    let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
+    let reader = stores.reader(manifest, &identity)?;
     let root = reader.root(component, artifact)?;
-    let (from, mut to) = io::pipe().context("no pipe")?;
-    std::thread::scope(|scope| {
-        let writing = scope.spawn(move || {
-            let written = reader.write_file(&root, &mut to, &mut |_| Ok(()));
-            written.and_then(|()| Ok(to.flush()?))
-        });
-        let done = work(Box::new(BufReader::new(from)));
-        let written = writing
-            .join()
-            .map_err(|_panicked| anyhow!("reading the inventory ended abnormally"))?;
-        match (done, written) {
-            (done, Ok(())) => done,
-            // Whoever stopped reading closed the pipe; his words say why.
-            (done, Err(error)) if is_broken_pipe(&error) => done,
-            (_, Err(error)) => Err(error),
-        }
-    })
-    .with_context(|| format!("the inventory of backup {id}"))
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>());
-    causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    piped(&reader, &root, work).with_context(|| format!("the inventory of backup {id}"))
 }
 
 #[cfg(test)]

@@ -33,13 +33,7 @@ pub(super) fn open(
 ) -> Result<Chosen> {
     let identity = identity_of(settings)?;
     let believed = chosen(context, settings, stores, origin)?;
-    let manifest = &believed.signed.manifest;
-    let fetcher = stores.fetcher();
-    let keys = fetcher.keys(manifest, &identity)?;
-    // With another store at hand nobody waits long for one that fails.
-    if settings.repository.stores.len() == 1 {
-        stores.patience.stream();
-    }
-    let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
+    let reader = stores.reader(&believed.signed.manifest, &identity)?;
+    stores.stream_if_alone();
     Ok(Chosen { believed, reader })
 }

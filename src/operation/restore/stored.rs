@@ -11,6 +11,7 @@ use crate::bbr;
 use crate::bbr::artifact_metadata::Recorded;
 use crate::operation::Context;
 use crate::operation::fetch::METADATA;
+use crate::operation::piped::piped;
 use crate::repo::format::{ArtifactRecord, BbrName, ComponentRecord};
 use crate::repo::index::Root;
 use crate::repo::reader::Reader;
@@ -144,25 +145,12 @@ impl<'a> Stored<'a> {
     }
 
     fn read_metadata(&self, root: &Root) -> Result<Recorded> {
-        let (from, mut to) = std::io::pipe().context("no pipe")?;
-        std::thread::scope(|scope| {
-            let writing = scope.spawn(move || {
-                let written = self.reader.write_file(root, &mut to, &mut |_| Ok(()));
-                written.and_then(|()| Ok(to.flush()?))
-            });
-            let recorded = Recorded::read(std::io::BufReader::new(from));
-            let written = writing
-                .join()
-                .map_err(|_panicked| anyhow!("reading metadata ended abnormally"))?;
-            match (recorded, written) {
-                (Ok(recorded), Ok(())) => Ok(recorded),
-                (Err(problem), Ok(())) => Err(anyhow!("metadata cannot be validated: {problem}")),
-                // A parser that gave up closes the pipe; then its words say why.
-                (Err(problem), Err(error)) if is_broken_pipe(&error) => {
-                    Err(anyhow!("metadata cannot be validated: {problem}"))
-                }
-                (_, Err(error)) => Err(error),
-            }
+        piped(self.reader, root, |mut text| {
+            let recorded = Recorded::read(&mut text)
+                .map_err(|problem| anyhow!("metadata cannot be validated: {problem}"))?;
+            // Only what is read to its end was compared with its digest.
+            std::io::copy(&mut text, &mut std::io::sink())?;
+            Ok(recorded)
         })
     }
 
@@ -176,13 +164,6 @@ impl<'a> Stored<'a> {
             .root(self.component, artifact)
             .with_context(|| artifact.name.clone())
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    causes.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 impl Source for Stored<'_> {

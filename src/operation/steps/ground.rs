@@ -113,9 +113,7 @@ impl<'a> Ground<'a> {
         }
         let identity = identity_of(self.settings)?;
         let manifest = &self.believed.signed.manifest;
-        let fetcher = self.stores.fetcher();
-        let keys = fetcher.keys(manifest, &identity)?;
-        let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
+        let reader = self.stores.reader(manifest, &identity)?;
         Ok(self.reader.get_or_init(|| reader))
     }
 

@@ -57,13 +57,8 @@ pub(super) fn verify(
         Ok(believed) => {
             tell_origin(context, &believed, id.as_str());
             let manifest = &believed.signed.manifest;
-            let fetcher = stores.fetcher();
-            let keys = fetcher.keys(manifest, &identity)?;
-            // With another store at hand nobody waits long for one that fails.
-            if settings.repository.stores.len() == 1 {
-                stores.patience.stream();
-            }
-            let reader = Reader::new(fetcher, manifest.chain.id.clone(), keys);
+            let reader = stores.reader(manifest, &identity)?;
+            stores.stream_if_alone();
             examined.backup(&reader, manifest)?;
         }
         // A manifest that nobody should believe is what is wrong with this backup.
