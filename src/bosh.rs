@@ -38,7 +38,7 @@ pub use state::{
 pub use tarball::{StemcellFile, stemcell_file};
 pub use types::{Deployment, Info, NameVersion, SshHost, SshTarget, Vm};
 
-use crate::http::{self, Client, Request, Response, Url, Wait};
+use crate::http::{self, Client, Request, Response, Wait, excerpt, with_path};
 use crate::monitor::Monitor;
 use crate::secret::{Mask, Secret};
 use auth::Auth;
@@ -321,7 +321,7 @@ impl Director {
             director: self.name().to_owned(),
             what: what.to_owned(),
             reason: where_wrong(&error),
-            body: excerpt(&self.mask, &String::from_utf8_lossy(body)),
+            body: excerpt(&self.mask, body),
         })
     }
 
@@ -339,7 +339,7 @@ impl Director {
     }
 
     fn excerpt(&self, response: &Response) -> String {
-        excerpt(&self.mask, &response.text())
+        excerpt(&self.mask, &response.body)
     }
 }
 
@@ -357,30 +357,4 @@ fn where_wrong(error: &serde_json::Error) -> String {
     };
     let (line, column) = (error.line(), error.column());
     format!("{what} at line {line}, column {column}")
-}
-
-/// The longest part of a server's answer that an error shows, in characters.
-const SHOWN: usize = 300;
-
-/// What an error may show of an answer: on one line, secrets blanked, not too long.
-fn excerpt(mask: &Mask, text: &str) -> String {
-    let masked = mask.apply(text);
-    let words: Vec<&str> = masked
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(SHOWN) {
-        _ if line.is_empty() => "(no text)".to_owned(),
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// A URL that the Director or UAA gave us, or that settings hold, joined with a path.
-fn with_path(mut url: Url, segments: &[&str]) -> Url {
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(segments);
-    }
-    url
 }

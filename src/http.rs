@@ -12,9 +12,11 @@
 mod error;
 mod forward;
 mod request;
+mod shown;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod token;
 mod upload;
 mod wait;
 
@@ -28,6 +30,7 @@ pub use error::{Cause, Error};
 pub use forward::Forwarder;
 pub use request::{Method, Request, Response};
 pub use reqwest::Url;
+pub use shown::{excerpt, https_address, with_path};
 pub use stream::Stream;
 pub use wait::Wait;
 

@@ -42,7 +42,7 @@ pub use types::{
 };
 pub use zip::{Broken, Checked, Checker};
 
-use crate::http::{self, Client, Method, Request, Response, Url, Wait};
+use crate::http::{self, Client, Method, Request, Response, Url, Wait, excerpt};
 use crate::monitor::Monitor;
 use crate::secret::{Mask, Secret};
 use auth::Auth;
@@ -281,14 +281,7 @@ impl OpsManager {
 
     /// An answer's beginning on one line, without secrets.
     fn excerpt(&self, body: &[u8]) -> String {
-        let text = self.mask.apply(&String::from_utf8_lossy(body));
-        let words: Vec<_> = text.split_whitespace().collect();
-        let line = words.join(" ");
-        match line.char_indices().nth(500) {
-            Some((end, _)) => format!("{}…", &line[..end]),
-            None if line.is_empty() => "(no text)".to_owned(),
-            None => line,
-        }
+        excerpt(&self.mask, body)
     }
 }
 

@@ -1,31 +1,19 @@
 //! Basic authentication, or UAA tokens that are kept until shortly before they expire.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-
+use super::Error;
 use super::types::Info;
-use super::{Error, excerpt, with_path};
-use crate::http::{Client, Request, Url, Wait};
+use crate::http::token::{self, Token};
+use crate::http::{Client, Url, Wait, excerpt, https_address, with_path};
 use crate::secret::{Mask, Secret};
-
-/// A token is renewed this long before it expires, or at a tenth of its life if that is less.
-const MARGIN: Duration = Duration::from_secs(60);
 
 /// Credentials, and the token they last got.
 pub(super) struct Auth {
     client: String,
     secret: Secret,
-    token: Mutex<Option<Token>>,
-}
-
-struct Token {
-    header: Secret,
-    renew: Option<Instant>,
+    token: token::Kept,
 }
 
 /// What one request is sent with.
@@ -51,7 +39,7 @@ impl Auth {
         Self {
             client,
             secret,
-            token: Mutex::default(),
+            token: token::Kept::default(),
         }
     }
 
@@ -68,28 +56,15 @@ impl Auth {
         if authentication.kind != "uaa" {
             return Ok(Ticket::Basic(self.basic()));
         }
-        let mut kept = self.lock();
-        let usable = kept
-            .as_ref()
-            .filter(|token| token.renew.is_none_or(|renew| Instant::now() < renew));
-        if let Some(token) = usable {
-            return Ok(Ticket::Token(token.header.clone()));
-        }
-        let token = self.renewed(&authentication.options.url, client, mask, wait)?;
-        let header = token.header.clone();
-        *kept = Some(token);
-        Ok(Ticket::Token(header))
+        let url = &authentication.options.url;
+        self.token
+            .header(|| self.renewed(url, client, mask, wait))
+            .map(Ticket::Token)
     }
 
-    /// Drops the token that was refused, unless another thread has already replaced it.
+    /// Drops the token that was refused.
     pub(super) fn forget(&self, refused: &Ticket) {
-        let mut kept = self.lock();
-        if kept
-            .as_ref()
-            .is_some_and(|token| token.header == *refused.header())
-        {
-            *kept = None;
-        }
+        self.token.forget(refused.header());
     }
 
     fn renewed(
@@ -108,11 +83,8 @@ impl Auth {
             failed("the Director names no valid URL of its UAA; check its /info".to_owned())
         })?;
         let asked = Instant::now();
-        let form = "application/x-www-form-urlencoded";
-        let request = Request::post(url, form, "grant_type=client_credentials")
-            .with("accept", &Secret::new("application/json"))
-            .with("authorization", &self.basic())
-            .repeatable();
+        let form = [("grant_type", "client_credentials")];
+        let request = token::request(url, &form, &self.basic());
         let response = client
             .send(&request, wait)
             .map_err(|error| match Error::from(error) {
@@ -120,7 +92,7 @@ impl Auth {
                 stopped => stopped,
             })?;
         if response.status != 200 {
-            let body = excerpt(mask, &response.text());
+            let body = excerpt(mask, &response.body);
             let status = response.status;
             let advice = match status {
                 400 | 401 | 403 => "check the client and its secret",
@@ -128,32 +100,17 @@ impl Auth {
             };
             return Err(failed(format!("status {status}: {body}; {advice}")));
         }
-        let grant: Grant = serde_json::from_slice(&response.body)
-            // The body may hold a token: neither it nor serde's excerpt is shown.
-            .map_err(|_may_show_the_token| {
-                failed(
+        Token::read(&response.body, None, asked, mask).ok_or_else(|| {
+            failed(
                 "the answer holds no token; check that UAA itself answers there, not a proxy or \
                  load balancer"
                     .to_owned(),
             )
-            })?;
-        mask.add(&grant.access_token);
-        // A lifetime too long to add is no limit.
-        let life = Duration::from_secs(grant.expires_in.unwrap_or(u64::MAX));
-        let margin = MARGIN.min(life / 10);
-        Ok(Token {
-            header: Secret::new(format!("{} {}", grant.token_type, grant.access_token)),
-            renew: asked.checked_add(life.saturating_sub(margin)),
         })
     }
 
     fn basic(&self) -> Secret {
-        let pair = Secret::new(format!("{}:{}", self.client, self.secret.expose()));
-        Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Token>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+        token::basic(&self.client, self.secret.expose())
     }
 }
 
@@ -163,31 +120,9 @@ impl fmt::Debug for Auth {
     }
 }
 
-#[derive(Deserialize)]
-struct Grant {
-    token_type: String,
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
 /// Where UAA gives tokens. Always HTTPS; a path in front is kept.
 fn token_url(uaa: &str) -> Option<Url> {
-    let rest = match uaa.trim().split_once("://") {
-        Some((scheme, rest)) if ["https", "http"].contains(&scheme) => rest,
-        Some(_) => return None,
-        None => uaa.trim(),
-    };
-    // Not for the URL parser, which would take `https:///x` for host `x`.
-    if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) {
-        return None;
-    }
-    let mut url = Url::parse(&format!("https://{rest}")).ok()?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return None;
-    }
-    url.set_query(None);
-    url.set_fragment(None);
+    let url = https_address(uaa, &["https", "http"])?;
     Some(with_path(url, &["oauth", "token"]))
 }
 

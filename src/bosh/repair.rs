@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::types::or_default;
 use super::{Director, Error};
-use crate::http::{Request, Wait};
+use crate::http::{Request, Wait, excerpt};
 
 /// Deploys, errands and uploads take what they take: whoever waits is ended by a signal.
 const NO_LIMIT: Duration = Duration::MAX;
@@ -231,7 +231,7 @@ impl Director {
                 Err(Error::Errand {
                     what,
                     status: end.exit_code,
-                    said: super::excerpt(&self.mask, tail(&said)),
+                    said: excerpt(&self.mask, tail(&said).as_bytes()),
                 })
             }
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::{Director, Error, excerpt};
-use crate::http::{Request, Response, Wait};
+use super::{Director, Error};
+use crate::http::{Request, Response, Wait, excerpt};
 use crate::secret::Secret;
 
 /// As many redirects are followed as `bbr` follows.
@@ -101,7 +101,12 @@ impl Director {
                 .target
                 .redirected(location)
                 .filter(|_| !location.is_empty())
-                .ok_or_else(|| garbled("a redirect to nowhere", excerpt(&self.mask, location)))?;
+                .ok_or_else(|| {
+                    garbled(
+                        "a redirect to nowhere",
+                        excerpt(&self.mask, location.as_bytes()),
+                    )
+                })?;
             response = self.call(Request::get(url), what, None, wait)?;
         }
         let body = format!("{REDIRECTS} redirects one after another");
@@ -128,8 +133,8 @@ impl Director {
         Error::Task {
             id: task.id,
             what: what.to_owned(),
-            state: excerpt(&self.mask, &task.state),
-            reason: excerpt(&self.mask, &reason),
+            state: excerpt(&self.mask, task.state.as_bytes()),
+            reason: excerpt(&self.mask, reason.as_bytes()),
         }
     }
 

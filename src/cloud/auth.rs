@@ -1,20 +1,12 @@
-//! Tokens of a UAA: kept until shortly before they expire, renewed when refused.
+//! As whom UAA is asked for tokens.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use std::time::Instant;
 
 use super::Error;
-use super::session::excerpt;
-use crate::http::{Client, Request, Url, Wait};
+use crate::http::token::{self, Token};
+use crate::http::{Client, Request, Url, Wait, excerpt, with_path};
 use crate::secret::{Mask, Secret};
-
-/// A token is renewed this long before it expires, or at a tenth of its life if that is less.
-const MARGIN: Duration = Duration::from_secs(60);
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -72,68 +64,47 @@ impl Credentials {
         }
     }
 
-    /// The form and the header of a request for a token.
-    fn grant(&self) -> (String, Secret) {
+    /// A request for a token.
+    fn request(&self, url: Url) -> Request {
         match self {
-            Self::Client { id, secret } => (
-                "grant_type=client_credentials".to_owned(),
-                basic(id, secret),
+            Self::Client { id, secret } => token::request(
+                url,
+                &[("grant_type", "client_credentials")],
+                &token::basic(id, secret.expose()),
             ),
             Self::User {
                 username,
                 password,
                 client,
                 client_secret,
-            } => (
-                format!(
-                    "grant_type=password&username={}&password={}",
-                    encoded(username),
-                    encoded(password.expose())
-                ),
-                basic(client, client_secret),
+            } => token::request(
+                url,
+                &[
+                    ("grant_type", "password"),
+                    ("username", username),
+                    ("password", password.expose()),
+                ],
+                &token::basic(client, client_secret.expose()),
             ),
         }
     }
 }
 
-fn basic(client: &str, secret: &Secret) -> Secret {
-    let pair = Secret::new(format!("{client}:{}", secret.expose()));
-    Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))
-}
-
-/// For a form.
-fn encoded(text: &str) -> String {
-    let mut form = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => form.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => form.push(char::from(byte)),
-            _ => form.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    form
-}
-
 /// Credentials, and the token they last got.
 pub(super) struct Auth {
     credentials: Credentials,
-    token: Mutex<Option<Token>>,
-}
-
-struct Token {
-    header: Secret,
-    renew: Option<Instant>,
+    token: token::Kept,
 }
 
 impl Auth {
     pub(super) fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
-            token: Mutex::default(),
+            token: token::Kept::default(),
         }
     }
 
-    /// The header for a request. One thread asks UAA, the others wait for what it gets.
+    /// The header for a request.
     pub(super) fn header(
         &self,
         uaa: &Url,
@@ -141,25 +112,12 @@ impl Auth {
         mask: &Mask,
         wait: &Wait,
     ) -> Result<Secret, Error> {
-        let mut kept = self.lock();
-        let usable = kept
-            .as_ref()
-            .filter(|token| token.renew.is_none_or(|renew| Instant::now() < renew));
-        if let Some(token) = usable {
-            return Ok(token.header.clone());
-        }
-        let token = self.renewed(uaa, client, mask, wait)?;
-        let header = token.header.clone();
-        *kept = Some(token);
-        Ok(header)
+        self.token.header(|| self.renewed(uaa, client, mask, wait))
     }
 
-    /// Drops the token that was refused, unless another thread has already replaced it.
+    /// Drops the token that was refused.
     pub(super) fn forget(&self, refused: &Secret) {
-        let mut kept = self.lock();
-        if kept.as_ref().is_some_and(|token| token.header == *refused) {
-            *kept = None;
-        }
+        self.token.forget(refused);
     }
 
     fn renewed(
@@ -169,16 +127,8 @@ impl Auth {
         mask: &Mask,
         wait: &Wait,
     ) -> Result<Token, Error> {
-        let mut url = uaa.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["oauth", "token"]);
-        }
-        let (form, header) = self.credentials.grant();
-        let kind = "application/x-www-form-urlencoded";
-        let request = Request::post(url, kind, form)
-            .with("accept", &Secret::new("application/json"))
-            .with("authorization", &header)
-            .repeatable();
+        let url = with_path(uaa.clone(), &["oauth", "token"]);
+        let request = self.credentials.request(url);
         let failed = |reason: String| Error::Uaa {
             who: self.credentials.name().to_owned(),
             url: request.shown(),
@@ -199,21 +149,9 @@ impl Auth {
             };
             return Err(failed(format!("status {status}: {body}; {advice}")));
         }
-        let grant: Grant =
-            serde_json::from_slice(&response.body).map_err(|_may_show_the_token| {
-                failed("the answer holds no token; check that UAA itself answers there".to_owned())
-            })?;
-        mask.add(&grant.access_token);
-        let life = Duration::from_secs(grant.expires_in.unwrap_or(u64::MAX));
-        let margin = MARGIN.min(life / 10);
-        Ok(Token {
-            header: Secret::new(format!("{} {}", grant.token_type, grant.access_token)),
-            renew: asked.checked_add(life.saturating_sub(margin)),
+        Token::read(&response.body, None, asked, mask).ok_or_else(|| {
+            failed("the answer holds no token; check that UAA itself answers there".to_owned())
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Token>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -221,12 +159,4 @@ impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Auth({})", self.credentials.name())
     }
-}
-
-#[derive(Deserialize)]
-struct Grant {
-    token_type: String,
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<u64>,
 }

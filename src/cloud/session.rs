@@ -11,7 +11,7 @@ use super::Error;
 use super::auth::{Auth, Credentials};
 use super::gate::Gate;
 use crate::clock::Clock;
-use crate::http::{self, Client, Request, Response, Url, Wait};
+use crate::http::{self, Client, Request, Response, Url, Wait, excerpt, https_address};
 use crate::monitor::Monitor;
 use crate::secret::Mask;
 
@@ -29,8 +29,6 @@ const PAUSES: [Duration; 4] = if cfg!(test) {
 };
 /// The router's word for "nobody has registered this name": an API that restarts.
 const NO_ROUTE: &str = "x-cf-routererror";
-/// The longest part of an answer that an error shows, in characters.
-const SHOWN: usize = 300;
 
 /// How to reach an API.
 #[derive(Clone, Debug)]
@@ -68,7 +66,7 @@ impl Session {
         clock: Arc<dyn Clock>,
         mask: Arc<Mask>,
     ) -> Result<Self, Error> {
-        let base = address(&settings.url).ok_or_else(|| {
+        let base = https_address(&settings.url, &["https"]).ok_or_else(|| {
             Error::Setting("the address of an API is not a URL of the form https://HOST".to_owned())
         })?;
         let host = base.host_str().unwrap_or_default();
@@ -96,7 +94,7 @@ impl Session {
     /// # Errors
     /// When the URL is none.
     pub fn log_in_at(&mut self, uaa: &str) -> Result<(), Error> {
-        let url = address(uaa).ok_or_else(|| Error::NotOne {
+        let url = https_address(uaa, &["https"]).ok_or_else(|| Error::NotOne {
             name: self.name.clone(),
             what: "an API that names its UAA",
         })?;
@@ -282,38 +280,4 @@ impl fmt::Debug for Session {
 fn is_away(response: &Response) -> bool {
     matches!(response.status, 500 | 502..=504)
         || response.status == 404 && response.header(NO_ROUTE).is_some()
-}
-
-/// An address without credentials, always HTTPS.
-fn address(text: &str) -> Option<Url> {
-    let rest = match text.trim().split_once("://") {
-        Some(("https", rest)) => rest,
-        Some(_) => return None,
-        None => text.trim(),
-    };
-    if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) {
-        return None;
-    }
-    let mut url = Url::parse(&format!("https://{rest}")).ok()?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return None;
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    Some(url)
-}
-
-/// What an error may show of an answer: on one line, secrets blanked, not too long.
-pub(super) fn excerpt(mask: &Mask, body: &[u8]) -> String {
-    let masked = mask.apply(&String::from_utf8_lossy(body));
-    let words: Vec<&str> = masked
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(SHOWN) {
-        _ if line.is_empty() => "(no text)".to_owned(),
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }

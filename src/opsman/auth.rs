@@ -1,34 +1,16 @@
 //! Tokens of Ops Manager's UAA, kept until shortly before they expire.
 
-use std::time::{Duration, Instant};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use std::time::Instant;
 
 use super::{Credentials, Error, OpsManager};
+use crate::http::token::{self, Token};
 use crate::http::{Request, Url, Wait};
 use crate::secret::{Mask, Secret};
-
-/// A token is renewed this long before it expires, or at a tenth of its life if that is less.
-const MARGIN: Duration = Duration::from_secs(60);
 
 /// Credentials, and the token they last got.
 pub(super) struct Auth {
     credentials: Credentials,
-    token: Option<Token>,
-}
-
-struct Token {
-    header: Secret,
-    renew: Option<Instant>,
-}
-
-#[derive(Deserialize)]
-struct Grant {
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<u64>,
+    token: token::Kept,
 }
 
 impl Auth {
@@ -40,21 +22,13 @@ impl Auth {
         mask.add(secret.expose());
         Self {
             credentials,
-            token: None,
+            token: token::Kept::default(),
         }
     }
 
     /// Drops a token that was refused.
     pub(super) fn forget(&mut self) {
-        self.token = None;
-    }
-
-    fn usable(&self) -> Option<Secret> {
-        let token = self.token.as_ref()?;
-        token
-            .renew
-            .is_none_or(|renew| Instant::now() < renew)
-            .then(|| token.header.clone())
+        self.token = token::Kept::default();
     }
 
     fn who(&self) -> String {
@@ -64,36 +38,28 @@ impl Auth {
         }
     }
 
-    fn request(&self, mut url: Url) -> Request {
-        let (basic, form) = match &self.credentials {
-            Credentials::Password { username, password } => (
-                "opsman:".to_owned(),
-                vec![
+    fn request(&self, url: Url) -> Request {
+        match &self.credentials {
+            Credentials::Password { username, password } => token::request(
+                url,
+                &[
                     ("grant_type", "password"),
-                    ("username", username.as_str()),
+                    ("username", username),
                     ("password", password.expose()),
                     ("client_id", "opsman"),
                     ("token_format", "jwt"),
                 ],
+                &token::basic("opsman", ""),
             ),
-            Credentials::Client { id, secret } => (
-                format!("{id}:{}", secret.expose()),
-                vec![
+            Credentials::Client { id, secret } => token::request(
+                url,
+                &[
                     ("grant_type", "client_credentials"),
                     ("token_format", "jwt"),
                 ],
+                &token::basic(id, secret.expose()),
             ),
-        };
-        let basic = Secret::new(basic);
-        let header = Secret::new(format!("Basic {}", STANDARD.encode(basic.expose())));
-        // The URL's own encoder, so that nothing in a password can end its field.
-        url.query_pairs_mut().clear().extend_pairs(form);
-        let body = Secret::new(url.query().unwrap_or_default());
-        url.set_query(None);
-        Request::post(url, "application/x-www-form-urlencoded", body.expose())
-            .with("accept", &Secret::new("application/json"))
-            .with("authorization", &header)
-            .repeatable()
+        }
     }
 }
 
@@ -101,7 +67,7 @@ impl OpsManager {
     /// The header for a request; asks UAA when there is no usable token. Where Ops Manager turns
     /// out to be locked, unlocks it first, if it knows how.
     pub(super) fn ticket(&mut self, wait: &Wait) -> Result<Secret, Error> {
-        if let Some(header) = self.auth.usable() {
+        if let Some(header) = self.auth.token.usable() {
             return Ok(header);
         }
         let refused = match self.grant(wait) {
@@ -140,21 +106,13 @@ impl OpsManager {
                 self.excerpt(&response.body)
             )));
         }
-        let grant: Grant =
-            serde_json::from_slice(&response.body).map_err(|_may_show_the_token| {
+        let token =
+            Token::read(&response.body, Some("Bearer"), asked, &self.mask).ok_or_else(|| {
                 failed(
                     "the answer holds no token; check that the address leads to Ops Manager itself"
                         .to_owned(),
                 )
             })?;
-        self.mask.add(&grant.access_token);
-        let life = Duration::from_secs(grant.expires_in.unwrap_or(u64::MAX));
-        let margin = MARGIN.min(life / 10);
-        let header = Secret::new(format!("Bearer {}", grant.access_token));
-        self.auth.token = Some(Token {
-            header: header.clone(),
-            renew: asked.checked_add(life.saturating_sub(margin)),
-        });
-        Ok(header)
+        Ok(self.auth.token.keep(token))
     }
 }
