@@ -35,6 +35,7 @@ mod steps;
 mod stores;
 mod tree;
 mod verify;
+mod vm_file;
 
 use std::sync::Arc;
 

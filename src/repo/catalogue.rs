@@ -9,6 +9,7 @@ use super::Error;
 use super::bridge::Bridge;
 use super::format::{MANIFEST_LIMIT, Outcome, Signed};
 use super::id::{BackupId, Foundation};
+use super::objects::judged;
 use super::prune::DropNote;
 use super::sign::Signers;
 use crate::shutdown::Stopped;
@@ -238,26 +239,8 @@ impl Catalogue {
         object: &ObjectName,
         fits: impl Fn(Believed) -> Result<Believed, Error> + Send + Sync,
     ) -> Result<Believed, Error> {
-        let refusal = std::sync::Mutex::new(None);
         let judge = |bytes: &[u8]| self.judge(id, object, bytes).and_then(&fits);
-        let check = |bytes: &bytes::Bytes| match judge(bytes) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let text = error.to_string();
-                *refusal
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                Err(text)
-            }
-        };
-        let fetched = self.copies.get_first(object, MANIFEST_LIMIT, check).await;
-        match fetched {
-            Ok(bytes) => judge(&bytes),
-            Err(error) => Err(refusal
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .unwrap_or(Error::Store(error))),
-        }
+        judged(&self.copies, object, MANIFEST_LIMIT, judge).await
     }
 
     /// The signature first: nothing that a stranger wrote is understood, not even its format.

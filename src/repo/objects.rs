@@ -5,7 +5,7 @@
 //! stands in memory, 56 bytes each and store.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::bridge::Bridge;
@@ -17,6 +17,30 @@ use crate::store::{Error, Listed, ObjectName};
 
 /// What each store answered, in the configured order.
 pub type Each<T> = Vec<(String, Result<T, Error>)>;
+
+/// The first copy of a plain object that is judged good; the last one's refusal where none is, before
+/// whatever a store said.
+pub(super) async fn judged<T>(
+    copies: &Copies,
+    object: &ObjectName,
+    limit: u64,
+    judge: impl Fn(&[u8]) -> Result<T, super::Error> + Send + Sync,
+) -> Result<T, super::Error> {
+    let refusal = Mutex::new(None);
+    let kept = || refusal.lock().unwrap_or_else(PoisonError::into_inner);
+    let check = |bytes: &bytes::Bytes| match judge(bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let text = error.to_string();
+            *kept() = Some(error);
+            Err(text)
+        }
+    };
+    match copies.get_first(object, limit, check).await {
+        Ok(bytes) => judge(&bytes),
+        Err(error) => Err(kept().take().unwrap_or(super::Error::Store(error))),
+    }
+}
 
 /// What a name below a foundation means.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,17 +10,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::operation::vm_file;
 use crate::remote::{Command, Remote};
 use crate::shutdown::Shutdown;
 
 /// Outside everything that belongs to Ops Manager: an import leaves it alone.
 const DIRECTORY: &str = "/var/lib/lifeboat";
 const NAME: &str = "drill.json";
-/// The exit status that says: there is no such file.
-const ABSENT: i32 = 44;
 
 /// The note.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,26 +66,12 @@ impl Marker {
     /// What the VM carries; `None` where no drill was ever begun.
     pub(super) fn read(remote: &dyn Remote, shutdown: &Shutdown) -> Result<Option<Self>> {
         let path = format!("{DIRECTORY}/{NAME}");
-        let script = format!(r#"if [ -e "$1" ]; then exec cat -- "$1"; else exit {ABSENT}; fi"#);
-        let command = Command::as_root(
-            "reading the drill's note",
-            ["sh", "-c", &script, "sh", &path],
-        );
-        let output = remote
-            .run(&command, shutdown)
-            .context("the Ops Manager VM")?;
-        match output.exit.status {
-            0 => serde_json::from_slice(&output.stdout)
-                .map(Some)
-                .map_err(|_may_quote_it| {
-                    anyhow!("{path} on the Ops Manager VM is no note of a drill; nothing was touched: make the VM anew from its image")
-                }),
-            ABSENT => Ok(None),
-            status => bail!(
-                "{path} on the Ops Manager VM cannot be read (status {status}): {}",
-                output.exit.stderr
-            ),
-        }
+        let text = vm_file::read(remote, "reading the drill's note", &path, shutdown)?;
+        text.map(|text| serde_json::from_slice(&text))
+            .transpose()
+            .map_err(|_may_quote_it| {
+                anyhow!("{path} on the Ops Manager VM is no note of a drill; nothing was touched: make the VM anew from its image")
+            })
     }
 
     /// Writes it; whatever happens meanwhile, the whole old one or the whole new one is there.

@@ -1,9 +1,10 @@
 //! `bosh-state.json` on the Ops Manager VM: what names the director's VM. Reads it, moves it
 //! aside, and judges whose director it names.
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
+use crate::operation::vm_file;
 use crate::remote::{Command, Remote};
 use crate::shutdown::Shutdown;
 
@@ -12,8 +13,6 @@ pub(in crate::operation) const DIRECTORY: &str = "/var/tempest/workspaces/defaul
 const NAME: &str = "bosh-state.json";
 /// How copies are called: this and the time.
 const COPY: &str = "bosh-state.json.lifeboat-";
-/// The exit status that says: there is no such file. No program ends so by itself.
-const ABSENT: i32 = 44;
 
 /// What such a file says, as far as it counts here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -147,22 +146,7 @@ fn copies(remote: &dyn Remote, shutdown: &Shutdown) -> Result<Vec<(String, State
 
 fn read(remote: &dyn Remote, name: &str, shutdown: &Shutdown) -> Result<Option<Vec<u8>>> {
     let path = format!("{DIRECTORY}/{name}");
-    let script = format!(r#"if [ -e "$1" ]; then exec cat -- "$1"; else exit {ABSENT}; fi"#);
-    let command = Command::as_root(
-        "reading bosh-state.json",
-        ["sh", "-c", &script, "sh", &path],
-    );
-    let output = remote
-        .run(&command, shutdown)
-        .context("the Ops Manager VM")?;
-    match output.exit.status {
-        0 => Ok(Some(output.stdout)),
-        ABSENT => Ok(None),
-        status => bail!(
-            "{path} on the Ops Manager VM cannot be read (status {status}): {}",
-            output.exit.stderr
-        ),
-    }
+    vm_file::read(remote, "reading bosh-state.json", &path, shutdown)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::repo::bridge::{Bridge, Load};
 use crate::repo::catalogue::Origin;
 use crate::repo::format::Signed;
 use crate::repo::id::{BackupId, Foundation};
-use crate::repo::objects::Each;
+use crate::repo::objects::{Each, judged};
 use crate::repo::sign::{Signers, WorkerIdentity};
 use crate::shutdown::Stopped;
 use crate::store::copies::{Copies, Standing};
@@ -196,25 +196,9 @@ impl Proofs {
     }
 
     async fn believed(self, name: ProofName) -> (ProofName, Result<Believed, Error>) {
-        let refusal = std::sync::Mutex::new(None);
         let object = name.object(&self.foundation);
-        let check = |bytes: &Bytes| match self.judge(&name, bytes) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let text = error.to_string();
-                *refusal
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                Err(text)
-            }
-        };
-        let read = match self.copies.get_first(&object, PROOF_LIMIT, check).await {
-            Ok(bytes) => self.judge(&name, &bytes),
-            Err(error) => Err(refusal
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .unwrap_or(Error::Store(error))),
-        };
+        let judge = |bytes: &[u8]| self.judge(&name, bytes);
+        let read = judged(&self.copies, &object, PROOF_LIMIT, judge).await;
         (name, read)
     }
 
