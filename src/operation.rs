@@ -18,6 +18,7 @@ pub mod keygen;
 mod live;
 mod ops_manager;
 mod overview;
+mod page;
 mod parts;
 mod piped;
 mod plan;

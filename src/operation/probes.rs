@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Context;
+use super::page::{Asked, contains};
 use super::settings::{Probe, Settings};
 use crate::clock::{self, Clock};
-use crate::http::{self, Client, Method, Request, Url, Wait};
 use crate::repo::format::DowntimeRecord;
 use crate::report::units::count;
 use crate::shutdown::Shutdown;
@@ -28,8 +28,6 @@ const BEFORE: Duration = Duration::from_millis(3500);
 const AFTER: Duration = Duration::from_millis(1500);
 /// Nobody watches longer than this.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// The longest answer that is looked at, bytes.
-const LIMIT: u64 = 1 << 20;
 
 /// Probes of one component while it is taken.
 pub(super) struct Probing {
@@ -284,51 +282,25 @@ impl Shared {
 
 /// One page.
 struct Asker {
-    client: Client,
-    url: Url,
-    status: u16,
+    page: Asked,
     contains: Option<String>,
 }
 
 impl Asker {
     fn new(context: &Context, probe: &Probe, authorities: Option<&str>) -> Result<Self, String> {
-        let own = probe.page.ca_cert.clone();
-        let client = Client::new(
-            http::Settings {
-                ca_cert: own.or_else(|| authorities.map(str::to_owned)),
-                connect_timeout: PATIENCE,
-                response_timeout: PATIENCE,
-                body_limit: LIMIT,
-                ..http::Settings::default()
-            },
-            Arc::clone(&context.monitor),
-        );
+        let page = Asked::new(context, &probe.page, authorities, PATIENCE);
         Ok(Self {
-            client: client.map_err(|error| error.to_string())?,
-            url: Url::parse(&probe.page.url)
-                .map_err(|_says_less| "its URL cannot be used".to_owned())?,
-            status: probe.page.status,
+            page: page.map_err(|error| format!("{error:#}"))?,
             contains: probe.contains.clone(),
         })
     }
 
-    /// Why the answer is not right. Never shows it.
+    /// Why the answer is not right.
     fn ask(&self, stop: &Shutdown) -> Result<(), String> {
-        let request = Request::new(Method::Get, self.url.clone()).once();
-        let wait = Wait::unless(stop).no_longer_than(PATIENCE);
-        let response = self
-            .client
-            .send(&request, &wait)
-            .map_err(|error| error.to_string())?;
-        if response.status != self.status {
-            return Err(format!("status {}, not {}", response.status, self.status));
-        }
-        match &self.contains {
-            Some(wanted) if !response.text().contains(wanted) => {
-                Err("the answer does not contain the expected text".to_owned())
-            }
-            _ => Ok(()),
-        }
+        let answer = self.page.answer(stop);
+        answer
+            .and_then(|answer| contains(&answer, self.contains.as_deref()))
+            .map_err(|error| format!("{error:#}"))
     }
 }
 

@@ -4,16 +4,15 @@
 //!
 //! No answer is ever shown: it may be a secret.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::super::Context;
 use super::super::backup;
-use super::super::settings::{Check, Page, Question, Settings};
+use super::super::page::{Asked, contains};
+use super::super::settings::{Check, Question, Settings};
 use crate::foundation::Aim;
-use crate::http::{self, Client, Method, Request, Url, Wait};
 use crate::remote::Command;
 
 /// Between two tries.
@@ -22,8 +21,6 @@ const PAUSE: Duration = Duration::from_secs(3);
 const PAGE_TIME: Duration = Duration::from_secs(30);
 /// How long a command may be silent.
 const SILENCE: Duration = Duration::from_secs(300);
-/// The longest answer that is looked at, bytes.
-const LIMIT: u64 = 16 << 20;
 
 /// What checks need to know.
 pub(super) struct Asker<'a> {
@@ -61,7 +58,12 @@ impl Asker<'_> {
 
     fn once(&self, check: &Check) -> Result<String> {
         let answer = match &check.question {
-            Question::Url(page) => self.page(page)?,
+            Question::Url(page) => {
+                let authorities = self.authorities.as_deref();
+                Asked::new(self.context, page, authorities, PAGE_TIME)?
+                    .answer(&self.context.shutdown)
+                    .with_context(|| page.url.clone())?
+            }
             Question::Command {
                 deployment,
                 instance,
@@ -74,38 +76,8 @@ impl Asker<'_> {
                 self.command(deployment, instance, command, &check.name)?
             }
         };
-        if let Some(wanted) = &check.contains {
-            ensure!(
-                contains(&answer, wanted.as_bytes()),
-                "the answer ({} bytes) does not contain the expected text",
-                answer.len()
-            );
-        }
+        contains(&answer, check.contains.as_deref())?;
         Ok(format!("{}: as expected", check.name))
-    }
-
-    fn page(&self, page: &Page) -> Result<Vec<u8>> {
-        let client = Client::new(
-            http::Settings {
-                ca_cert: page.ca_cert.clone().or_else(|| self.authorities.clone()),
-                connect_timeout: PAGE_TIME,
-                response_timeout: PAGE_TIME,
-                body_limit: LIMIT,
-                ..http::Settings::default()
-            },
-            Arc::clone(&self.context.monitor),
-        )?;
-        let url = Url::parse(&page.url).map_err(|_says_less| anyhow!("the URL cannot be used"))?;
-        let wait = Wait::unless(&self.context.shutdown).no_longer_than(PAGE_TIME);
-        let response = client.send(&Request::new(Method::Get, url), &wait)?;
-        ensure!(
-            response.status == page.status,
-            "{} answered with status {}, not {}",
-            page.url,
-            response.status,
-            page.status
-        );
-        Ok(response.body)
     }
 
     fn command(
@@ -146,21 +118,5 @@ impl Asker<'_> {
             );
         }
         Ok(output.stdout)
-    }
-}
-
-fn contains(answer: &[u8], wanted: &[u8]) -> bool {
-    wanted.is_empty() || answer.windows(wanted.len()).any(|piece| piece == wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::contains;
-
-    #[test]
-    fn a_text_is_found_anywhere_in_an_answer() {
-        assert!(contains(b"status: up\n", b"up"));
-        assert!(contains(b"", b""));
-        assert!(!contains(b"status: u", b"up"));
     }
 }
