@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::findings::{At, Wrong};
 use crate::bbr::PlaceKind;
+use crate::operation::discovery::TAS;
 use crate::operation::record::{Deployment, Record};
 use crate::repo::format::Manifest;
 
 /// A component, and what bbr calls one of its artifacts.
 pub(super) type Named = (String, PlaceKind);
 
-/// The type of the product that the component `tas` is.
-const TAS: &str = "cf";
 const SERVICE_INSTANCE: &str = "service-instances/";
 /// Classes of coverage of what is in a backup.
 const COVERED: [&str; 2] = ["covered-bbr", "metadata-only"];
@@ -102,7 +101,13 @@ fn of_deployment(component: &str, deployment: &Deployment, names: &[Named]) -> V
         let there = groups
             .find(|known| known.name == group)
             .map_or(0, |known| known.instances);
-        if instances.len() < there {
+        // What is shared names none of its instances: that of the first takes the place of its own.
+        let first = format!("{job}-");
+        let shared = names.iter().any(|(of, place)| {
+            of == component
+                && matches!(place, PlaceKind::Custom { name } if name.starts_with(&first))
+        });
+        if instances.len() + usize::from(shared) < there {
             let indexes: Vec<&str> = instances.into_iter().collect();
             let at = At {
                 component: Some(component),
