@@ -157,6 +157,34 @@ pub enum Trouble {
     Stopped(#[from] Stopped),
 }
 
+impl Trouble {
+    /// The same in our own words alone, where it quotes others: a script may say anything, of
+    /// anybody's data.
+    pub fn without_output(&self) -> Option<String> {
+        match self {
+            Self::Script {
+                script,
+                job,
+                instance,
+                status,
+                ..
+            } => Some(format!(
+                "{script} of job {job} on {instance} {}",
+                ending(*status)
+            )),
+            Self::Command {
+                instance,
+                doing,
+                status,
+                ..
+            } => Some(format!(
+                "{instance}: {doing} failed with exit code {status}"
+            )),
+            _ => None,
+        }
+    }
+}
+
 fn ending(status: i32) -> String {
     match status {
         129..=192 => format!("was ended by signal {} (exit code {status})", status - 128),

@@ -349,6 +349,10 @@ impl Run<'_> {
             name: name.to_owned(),
             took,
             ok,
+            stored: outcome
+                .as_ref()
+                .err()
+                .map(|error| self.context.mask.apply(&proof::stored(error))),
             said: outcome.unwrap_or_else(|error| {
                 vec![
                     self.context
@@ -395,7 +399,7 @@ impl Run<'_> {
             (true, End::Keep) => format!(
                 "{scratch} is kept as it is; `lifeboat drill-cleanup` deletes everything in it"
             ),
-            (true, _) => match tear_down::down(self.context, &self.settings, self.asked) {
+            (true, _) => match tear_down(self.context, &self.settings, self.asked) {
                 Ok(said) => said,
                 Err(error) => {
                     self.context.shutdown.check()?;

@@ -43,6 +43,8 @@ pub struct DrillStep {
     pub ok: bool,
     /// What was found, as sentences; what was wrong where it is not well.
     pub said: Vec<String>,
+    /// What the stored result says in place of that, where it may quote what is sealed.
+    pub stored: Option<String>,
     /// What that would mean in the real disaster, and what to do; where it is not well.
     pub means: Option<&'static str>,
 }
@@ -149,6 +151,7 @@ mod tests {
             took: Duration::from_millis(1250),
             ok,
             said: vec!["quota exceeded".to_owned()],
+            stored: None,
             means: (!ok).then_some("no foundation"),
         };
         let mut drilled = Drilled {

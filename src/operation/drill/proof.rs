@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use super::super::Context;
 use super::super::steps::ground::Ground;
 use super::super::stores::Stores;
 use super::super::verify::proof::store;
+use crate::bbr;
 use crate::clock;
 use crate::repo::proof::{Finding, Level, Outcome, Proof, Step};
 use crate::report::drill::{DrillStep, Drilled};
+use crate::report::failure::{self, Failure};
 
 /// Stores it as that of a verification is; says where.
 pub(super) fn write(
@@ -33,13 +35,8 @@ pub(super) fn write(
         .steps
         .iter()
         .filter(|step| !step.ok)
-        .flat_map(|step| {
-            step.said
-                .iter()
-                .map(|said| format!("{}: {said}", step.name))
-        })
-        .map(|what| Finding {
-            what,
+        .map(|step| Finding {
+            what: format!("{}: {}", step.name, said(step)),
             ..Finding::default()
         })
         .collect();
@@ -61,8 +58,33 @@ pub(super) fn write(
     })
 }
 
+/// What may be stored of an error, for everybody with the bucket reads it: not what scripts said, and
+/// nothing behind the first mark that may begin the name of a file.
+pub(super) fn stored(error: &Error) -> String {
+    let failure = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>());
+    let first = failure
+        .and_then(|failure| failure.causes.first())
+        .unwrap_or(error);
+    let bbr = first
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<bbr::Error>());
+    let known = bbr.and_then(|error| error.trouble.without_output());
+    let text = known.unwrap_or_else(|| {
+        let text = failure::chain(first);
+        let end = text.find(['(', '`', '"']).unwrap_or(text.len());
+        text[..end].trim_end().to_owned()
+    });
+    format!("{text}; the log of that drill says more")
+}
+
+fn said(step: &DrillStep) -> String {
+    step.stored.clone().unwrap_or_else(|| step.said.join("; "))
+}
+
 fn step(step: &DrillStep) -> Step {
-    let mut said = step.said.join("; ");
+    let mut said = said(step);
     if let Some(means) = step.means {
         said = format!("{said}. What this means: {means}");
     }
@@ -76,4 +98,41 @@ fn step(step: &DrillStep) -> Step {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bbr::{Phase, Script, Trouble};
+
+    #[test]
+    fn what_a_script_said_and_names_of_files_are_not_stored() {
+        let script = bbr::Error {
+            phase: Phase::Restore,
+            trouble: Trouble::Script {
+                script: Script::Restore,
+                job: "uaadb".to_owned(),
+                instance: "database/0".to_owned(),
+                status: 3,
+                stderr: "duplicate key: customer@example.com".to_owned(),
+            },
+        };
+        let failure = Failure {
+            causes: vec![Error::from(script).context("tas")],
+            state: "every instance is unlocked".to_owned(),
+            may_be_locked: Vec::new(),
+            mend: None,
+        };
+        let text = stored(&Error::from(failure));
+        assert!(
+            text.contains("uaadb on database/0") && text.contains("exit code 3"),
+            "{text}"
+        );
+        assert!(!text.contains("customer"), "{text}");
+        let damaged = anyhow::anyhow!("uaa.tar: the file `payroll.sql` is not what it was");
+        assert_eq!(
+            stored(&damaged),
+            "uaa.tar: the file; the log of that drill says more"
+        );
+    }
 }

@@ -17,10 +17,6 @@ use crate::opsman::{Availability, DeployedProduct, OpsManager};
 /// # Errors
 /// When it is no scratch foundation, or its director could reach the original.
 pub fn tear_down(context: &Context, settings: &Settings, asked: &Drill) -> Result<String> {
-    down(context, settings, asked)
-}
-
-pub(super) fn down(context: &Context, settings: &Settings, asked: &Drill) -> Result<String> {
     let scratch = &asked.scratch;
     let reach = Reach::new(context, settings);
     let inside = reach.ops_manager_vm()?;
