@@ -2,6 +2,7 @@
 //!
 //! Knows the order of a whole use case; nothing of JSON requests, flags or printing.
 
+mod addresses;
 mod backup;
 mod catalogue;
 mod cleanup;

@@ -9,9 +9,13 @@ use crate::operation::settings::Probe;
 /// More than these would be a load of their own.
 const MOST: usize = 10;
 
-pub(super) fn of(model: &Model) -> Result<Vec<Probe>, Fault> {
+/// `None` where the configuration says nothing of them.
+pub(super) fn of(model: &Model) -> Result<Option<Vec<Probe>>, Fault> {
+    let Some(models) = &model.probes else {
+        return Ok(None);
+    };
     let mut found: Vec<Probe> = Vec::new();
-    for (at, model) in model.probes.iter().flatten().enumerate() {
+    for (at, model) in models.iter().enumerate() {
         let place = |key: &str| format!("probes[{at}].{key}");
         if at >= MOST {
             return Err(Fault::new("probes", format!("are at most {MOST}")));
@@ -33,7 +37,8 @@ pub(super) fn of(model: &Model) -> Result<Vec<Probe>, Fault> {
             name: name.clone(),
             page: page(url, model.status, model.ca_cert.as_ref(), &place)?,
             contains: model.contains.as_ref().map(|Text(text)| text.clone()),
+            found: false,
         });
     }
-    Ok(found)
+    Ok(Some(found))
 }

@@ -16,7 +16,7 @@ use super::live::{DRAINS, Plan};
 use super::parts::{self, Ended, Part, Taking};
 use super::settings::{Component, Settings};
 use super::stores::Stores;
-use super::{Context, describe, discovery};
+use super::{Context, describe, discovery, probes};
 use crate::bbr;
 use crate::bosh;
 use crate::foundation::{Aim, Foundation};
@@ -57,7 +57,8 @@ pub fn backup(
     if let Some(done) = taken_by_this_build(context, settings, &stores, &names)? {
         return Ok(done);
     }
-    let found = discovery::find(context, settings, components, Rights::Backup)?;
+    let mut found = discovery::find(context, settings, components, Rights::Backup)?;
+    found.settings.probes = Some(probes::watched(context, &mut found));
     let settings = &found.settings;
     let foundation = open_foundation(context, settings);
     let plans = parts::plans(context, settings, &foundation, components)?;

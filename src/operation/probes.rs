@@ -2,17 +2,19 @@
 //! each second, and what they would have lost is written down next to the phases' own times.
 //!
 //! It never delays the scripts or fails a backup: before the lock it waits a few seconds at most, and when
-//! all is unlocked and drained a moment for a page that was down when last asked. A page that does not answer rightly before the lock says nothing about the backup; it is
-//! named and not counted.
+//! all is unlocked and drained a moment for a page that was down when last asked. A page that does not
+//! answer rightly before the lock says nothing about the backup; it is named and not counted.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Context;
+use super::discovery::{Found, TAS};
 use super::page::{Asked, contains};
-use super::settings::{Probe, Settings};
+use super::settings::{Page, Probe, Settings};
+use super::{Context, addresses};
 use crate::clock::{self, Clock};
+use crate::http::Wait;
 use crate::repo::format::DowntimeRecord;
 use crate::report::units::count;
 use crate::shutdown::Shutdown;
@@ -29,10 +31,59 @@ const AFTER: Duration = Duration::from_millis(1500);
 /// Nobody watches longer than this.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 
+/// The pages to watch: those that the configuration names, else those that Ops Manager leads to.
+pub(super) fn watched(context: &Context, found: &mut Found) -> Vec<Probe> {
+    let settings = &found.settings;
+    if let Some(given) = &settings.probes {
+        return given.clone();
+    }
+    let Some(asked) = &mut found.asked else {
+        return Vec::new();
+    };
+    let inventory = &settings.foundation.inventory;
+    let given = inventory.cloud_controller.clone().unwrap_or_default();
+    let tas = asked.products.iter().find(|product| product.kind == TAS);
+    let wait = Wait::unless(&context.shutdown);
+    let api = addresses::cloud_controller(&given, Some(&mut asked.client), tas, &wait);
+    let probe = |name: &str, url: String, ca_cert: Option<&String>| Probe {
+        name: name.to_owned(),
+        page: Page {
+            url,
+            status: 200,
+            ca_cert: ca_cert.cloned(),
+        },
+        contains: None,
+        found: true,
+    };
+    let mut probes = Vec::new();
+    if let Some(url) = api.filter(|_| tas.is_some()) {
+        let url = url.trim_end_matches('/');
+        let ca_cert = given.ca_cert.as_ref();
+        probes.push(probe("api", format!("{url}/v3/info"), ca_cert));
+        if let Some(domain) = url.strip_prefix("https://api.") {
+            probes.push(probe(
+                "uaa",
+                format!("https://uaa.{domain}/healthz"),
+                ca_cert,
+            ));
+        }
+    }
+    if let Some(url) = addresses::credhub(settings, true) {
+        let own = inventory.credhub.as_ref();
+        let ca_cert = own.and_then(|api| api.ca_cert.as_ref());
+        probes.push(probe(
+            "credhub",
+            format!("{}/health", url.trim_end_matches('/')),
+            ca_cert,
+        ));
+    }
+    probes
+}
+
 /// Probes of one component while it is taken.
 pub(super) struct Probing {
     shared: Arc<Shared>,
-    names: Vec<String>,
+    probes: Vec<Probe>,
 }
 
 struct Shared {
@@ -107,7 +158,7 @@ impl Probing {
     /// Asks each page once, then each second from a thread of its own. `None` without any.
     /// Without certificates of their own, pages must prove themselves by those of the foundation.
     pub(super) fn start(context: &Context, settings: &Settings) -> Option<Self> {
-        let probes = settings.probes.as_slice();
+        let probes = settings.probes.as_deref().unwrap_or_default();
         let api = settings.foundation.bosh.as_ref();
         let authorities = api.and_then(|api| api.ca_cert.as_deref());
         if probes.is_empty() {
@@ -140,7 +191,7 @@ impl Probing {
         }
         let probing = Self {
             shared,
-            names: probes.iter().map(|probe| probe.name.clone()).collect(),
+            probes: probes.to_vec(),
         };
         probing.before(context);
         Some(probing)
@@ -156,14 +207,23 @@ impl Probing {
                 !context.shutdown.is_raised() && state.seen.iter().any(|seen| seen.before.is_none())
             })
             .unwrap_or_else(PoisonError::into_inner);
-        for (seen, name) in state.seen.iter_mut().zip(&self.names) {
+        for (seen, probe) in state.seen.iter_mut().zip(&self.probes) {
             let before = seen
                 .before
                 .get_or_insert_with(|| Err("it does not answer".to_owned()));
             if let Err(why) = before {
-                context.monitor.warn(&format!(
-                    "probe {name}: not right before the lock ({why}), so it says nothing about this backup and is not counted"
-                ));
+                let said = format!(
+                    "probe {}: not right before the lock ({why}), so it says nothing about this backup and is not counted",
+                    probe.name
+                );
+                if probe.found {
+                    // Nobody asked for it: the worker may have no way there.
+                    context
+                        .monitor
+                        .info(&format!("{said}; `probes` says what to watch instead"));
+                } else {
+                    context.monitor.warn(&said);
+                }
             }
         }
         state.locked = Some(Instant::now());
@@ -186,10 +246,10 @@ impl Probing {
             })
             .unwrap_or_else(PoisonError::into_inner);
         self.shared.stop.raise();
-        let counted = state.seen.iter().zip(&self.names);
+        let counted = state.seen.iter().zip(&self.probes);
         let records: Vec<_> = counted
             .filter(|(seen, _)| matches!(seen.before, Some(Ok(()))))
-            .map(|(seen, name)| seen.record(name))
+            .map(|(seen, probe)| seen.record(&probe.name))
             .collect();
         drop(state);
         for one in &records {

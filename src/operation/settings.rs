@@ -30,8 +30,8 @@ pub struct Settings {
     pub alerts: Thresholds,
     /// The Concourse build that asks, if one does.
     pub build: Option<Build>,
-    /// Pages that are watched while components are locked.
-    pub probes: Vec<Probe>,
+    /// Pages that are watched while components are locked; `None`: those that Ops Manager leads to.
+    pub probes: Option<Vec<Probe>>,
 }
 
 /// A page that users need.
@@ -43,6 +43,8 @@ pub struct Probe {
     pub page: Page,
     /// What its answer must contain.
     pub contains: Option<String>,
+    /// Whether nobody named it: Ops Manager led there.
+    pub found: bool,
 }
 
 /// Where backups are kept and who can open them.

@@ -41,10 +41,7 @@ fn what_users_lose_is_measured_and_told() {
     ];
     let put = scene.put(&probes(&scene, &strangers)).ok();
     let (log, id) = (put.log(), put.id());
-    let backup = scene.lifeboat(&["show", &id, "--json"], &json!({}));
-    let shown = crate::support::process::finish(crate::support::process::start(backup, ""))
-        .ok()
-        .json();
+    let shown = show(&scene, &id);
     let component = &shown["components"][0];
     let seen = component["downtime"].as_array().unwrap();
     let names: Vec<_> = seen
@@ -100,6 +97,40 @@ fn what_users_lose_is_measured_and_told() {
         value.starts_with("tas: api ") && value.contains("app 0 of "),
         "{value}"
     );
+}
+
+fn show(scene: &Scene, id: &str) -> Value {
+    let command = scene.lifeboat(&["show", id, "--json"], &json!({}));
+    let ended = crate::support::process::finish(crate::support::process::start(command, ""));
+    ended.ok().json()
+}
+
+#[test]
+fn without_any_those_are_watched_that_ops_manager_leads_to() {
+    let scene = scene();
+    let put = scene.put(&json!({"backup": ["tas"]})).ok();
+    let shown = show(&scene, &put.id());
+    let seen = shown["components"][0]["downtime"].clone();
+    let failed = |at: usize| seen[at]["failed"].as_u64().unwrap();
+    assert_eq!(
+        (&seen[0]["probe"], &seen[1]["probe"]),
+        (&json!("api"), &json!("credhub")),
+        "{seen}"
+    );
+    // The Cloud Controller is gone while TAS is locked; the director's CredHub is not.
+    assert!(failed(0) >= 3 && failed(1) == 0, "{seen}");
+    let put = scene
+        .put(&json!({"backup": ["director"], "probes": []}))
+        .ok();
+    let shown = show(&scene, &put.id());
+    assert!(shown["components"][0]["downtime"].is_null(), "{shown}");
+    // A page that nobody named, and that does not answer, is no reason to warn.
+    let elsewhere = json!({"backup": ["director"], "credhub": {"url": "https://127.0.0.1:9"}});
+    let log = scene.put(&elsewhere).ok().log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("probe credhub: not right before the lock"));
+    assert!(line.is_some_and(|line| !line.contains("warn")), "{log}");
 }
 
 #[test]

@@ -4,13 +4,11 @@
 use crate::cloud::{self, Credentials};
 use crate::http::{self, Proxy, Wait};
 use crate::operation::Context;
+use crate::operation::addresses;
 use crate::operation::discovery::{Asked, TAS};
 use crate::operation::settings::{Api, Settings};
 use crate::opsman::{DeployedProduct, OpsManager};
 use crate::secret::Secret;
-
-/// The director's CredHub.
-const CREDHUB_PORT: u16 = 8844;
 
 /// Where each source is, or why it cannot be asked.
 #[derive(Debug, Default)]
@@ -80,31 +78,17 @@ impl Access {
 fn controller(
     settings: &Settings,
     given: Option<&Api>,
-    client: Option<&mut OpsManager>,
+    mut client: Option<&mut OpsManager>,
     tas: Option<&DeployedProduct>,
     wait: &Wait,
 ) -> Source {
     let api = given.cloned().unwrap_or_default();
-    let mut url = api.url.clone();
-    let mut credentials = api.credentials.clone();
-    if let (Some(client), Some(tas)) = (client, tas) {
-        if url.is_none() {
-            let properties = client
-                .product_properties(&tas.guid, wait)
-                .unwrap_or_default();
-            let domain = properties
-                .get(".cloud_controller.system_domain")
-                .and_then(|property| property.get("value")?.as_str());
-            url = domain.map(|domain| format!("https://api.{domain}"));
-        }
-        if credentials.is_none() {
-            let admin = client.product_credential(&tas.guid, ".uaa.admin_credentials", wait);
-            credentials = admin
-                .ok()
-                .and_then(|credential| credential.pair())
-                .map(|(name, password)| Credentials::user(name, password));
-        }
-    }
+    let url = addresses::cloud_controller(&api, client.as_deref_mut(), tas, wait);
+    let credentials = api.credentials.clone().or_else(|| {
+        let admin = client?.product_credential(&tas?.guid, ".uaa.admin_credentials", wait);
+        let (name, password) = admin.ok()?.pair()?;
+        Some(Credentials::user(name, password))
+    });
     match (url, credentials) {
         (Some(url), Some(credentials)) => {
             Source::Known(Box::new(reached(settings, &api, url, credentials)))
@@ -153,16 +137,7 @@ fn credhub(
 ) -> Source {
     let given = &settings.foundation.inventory.credhub;
     let api = given.clone().unwrap_or_default();
-    let bosh = settings.foundation.bosh.as_ref();
-    let known = client.is_some();
-    let url = api.url.clone().or_else(|| {
-        let host = bosh.filter(|_| known)?.host.clone();
-        let host = match host.contains(':') {
-            true => format!("[{host}]"),
-            false => host,
-        };
-        Some(format!("https://{host}:{CREDHUB_PORT}"))
-    });
+    let url = addresses::credhub(settings, client.is_some());
     let credentials = api.credentials.clone().or_else(|| {
         let line = client?.bosh_command_line(wait).ok()?;
         Some(Credentials::Client {
