@@ -230,6 +230,23 @@ fn downtime(overview: &Overview, out: &mut Exposition<'_>) {
         ),
         each(|one| one.usual.as_ref()),
     );
+    let seen = overview.downtime.iter().flat_map(|one| {
+        one.seen.iter().map(|seen| {
+            let labels = vec![
+                ("component", one.component.as_str()),
+                ("probe", seen.probe.as_str()),
+            ];
+            (labels, seconds(seen.down_ms))
+        })
+    });
+    out.put(
+        &metric(
+            "lifeboat_downtime_seen",
+            "seconds",
+            "How long a page was down in the newest backup of a component, as its probe saw it.",
+        ),
+        seen.collect(),
+    );
     let grown = overview.downtime.iter();
     out.put(
         &metric(

@@ -213,6 +213,23 @@ pub struct Downtime {
     pub growth: Option<f64>,
     /// Backup by backup, oldest first, at most the newest 60.
     pub history: Vec<Phases>,
+    /// What probes saw from outside in the newest backup.
+    pub seen: Vec<Seen>,
+}
+
+/// What users lost while a component was locked, by one probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// Its name.
+    pub probe: String,
+    /// How long it was down, all in all; at least so long when it had not come back.
+    pub down_ms: u64,
+    /// Whether it had come back when the component was done.
+    pub back: bool,
+    /// How often it asked, and how many answers were not right.
+    pub asked: u64,
+    /// See `asked`.
+    pub failed: u64,
 }
 
 /// How long the phases of one backup took.

@@ -94,6 +94,12 @@ fn sixty_nights_are_told_as_they_were() {
     let growth = away["growth"].as_f64().unwrap();
     assert!((2.0..4.0).contains(&growth), "{growth}");
     assert_eq!(away["compared"], 30);
+    let (api, app) = (&away["seen"][0], &away["seen"][1]);
+    assert_eq!((&api["probe"], &app["down_ms"]), (&json!("api"), &json!(0)));
+    assert!(
+        api["down_ms"].as_u64() < away["newest"]["down_ms"].as_u64(),
+        "{api}"
+    );
     assert_eq!(seen["change"]["suggested_s"], 24 * 3600);
     assert_eq!(seen["coverage"]["classes"]["uncovered"], 1);
     assert_eq!(seen["certificates"]["soon"], 1);
@@ -112,6 +118,7 @@ fn sixty_nights_are_told_as_they_were() {
         "what would be lost now",
         "whole (RTO)",
         "median of 30",
+        "api from outside",
         "keep_daily 30",
     ] {
         assert!(text.contains(words), "{words}: {text}");
@@ -338,6 +345,7 @@ fn metrics_are_what_prometheus_reads_and_the_manual_lists() {
         ("lifeboat_store_backups", "'store': 'two'} 56"),
         ("lifeboat_proof_failed", "'level': 'contents'} 1"),
         ("lifeboat_drill_rto_seconds seconds gauge", ""),
+        ("lifeboat_downtime_seen", "'probe': 'app'} 0"),
     ] {
         let found = read
             .lines()

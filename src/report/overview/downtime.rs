@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::alerts::LEAST_COMPARED;
 use super::super::{self as report};
 use super::compose::kind;
-use super::{Downtime, Phases};
+use super::{Downtime, Phases, Seen};
 
 /// How many backups the newest is compared with.
 const COMPARED: usize = 30;
@@ -29,6 +29,8 @@ pub(super) fn of(backups: &[report::Backup]) -> Vec<Downtime> {
         let growth = usual.as_ref().and_then(|usual| ratio(&newest, usual));
         let compared = before.len() as u64;
         all.drain(..all.len().saturating_sub(TOLD));
+        let seen = backups.iter().find(|backup| backup.id == newest.backup);
+        let seen = seen.map(|backup| seen_in(backup, &component));
         Some(Downtime {
             component,
             newest,
@@ -36,6 +38,7 @@ pub(super) fn of(backups: &[report::Backup]) -> Vec<Downtime> {
             compared,
             growth,
             history: all,
+            seen: seen.unwrap_or_default(),
         })
     });
     each.collect()
@@ -56,6 +59,30 @@ fn phases(backup: &report::Backup) -> BTreeMap<String, Phases> {
         of.unlock_ms = of.unlock_ms.max(phase("unlock"));
         of.drain_ms = of.drain_ms.max(phase("drain"));
         of.down_ms = of.lock_ms + of.backup_ms + of.unlock_ms;
+    }
+    found
+}
+
+/// Of parts that ran side by side the longest outage counts.
+fn seen_in(backup: &report::Backup, component: &str) -> Vec<Seen> {
+    let mut found: Vec<Seen> = Vec::new();
+    let parts = backup.components.iter();
+    for one in parts
+        .filter(|part| kind(&part.name) == component)
+        .flat_map(|part| &part.downtime)
+    {
+        let seen = Seen {
+            probe: one.probe.clone(),
+            down_ms: millis(one.took),
+            back: !one.still,
+            asked: one.asked,
+            failed: one.failed,
+        };
+        match found.iter_mut().find(|other| other.probe == seen.probe) {
+            Some(other) if other.down_ms < seen.down_ms => *other = seen,
+            Some(_) => {}
+            None => found.push(seen),
+        }
     }
     found
 }

@@ -155,6 +155,13 @@ fn downtime(overview: &Overview) -> Option<Table> {
         if let Some(usual) = &one.usual {
             row("", format!("median of {}", one.compared), usual);
         }
+        for seen in &one.seen {
+            let least = if seen.back { "" } else { "at least " };
+            let mut cells = vec![String::new(); 7];
+            cells[1] = format!("{} from outside", seen.probe);
+            cells[5] = format!("{least}{}", millis(seen.down_ms));
+            table.row(cells);
+        }
     }
     (!overview.downtime.is_empty()).then_some(table)
 }

@@ -49,12 +49,8 @@ fn the_table_has_every_row_and_names_tests_that_exist() {
     }
 }
 
-/// What the vendor's checklist asks for in this release and before: its items' numbers.
-const ITEMS: [u32; 56] = [
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 24, 25, 28, 29,
-    30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53,
-    54, 55, 56, 57, 58, 59,
-];
+/// How many things the vendor's checklist asks for, numbered from 1.
+const ITEMS: u32 = 59;
 
 #[test]
 fn the_mission_is_answered_by_tests_that_exist() {
@@ -82,7 +78,7 @@ fn the_mission_is_answered_by_tests_that_exist() {
             );
         }
     }
-    assert_eq!(seen, ITEMS);
+    assert_eq!(seen, (1..=ITEMS).collect::<Vec<_>>());
 }
 
 /// Every test of this binary by its name, with the rows of the comment above it.
@@ -94,10 +90,16 @@ fn tests() -> BTreeMap<String, BTreeSet<u32>> {
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (at, line) in lines.iter().enumerate() {
-            let Some(name) = line.trim().strip_prefix("fn ") else {
+            let line = line.trim();
+            let Some(name) = line
+                .strip_prefix("async ")
+                .unwrap_or(line)
+                .strip_prefix("fn ")
+            else {
                 continue;
             };
-            if at == 0 || lines[at - 1].trim() != "#[test]" {
+            let before = at.checked_sub(1).map_or("", |at| lines[at].trim());
+            if before != "#[test]" && !before.starts_with("#[tokio::test") {
                 continue;
             }
             let name = name.split('(').next().unwrap();

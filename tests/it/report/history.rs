@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use lifeboat::artifact::{Digest, Form};
 use lifeboat::clock;
 use lifeboat::repo::format::{
-    self, ArtifactRecord, Build, ChainRecord, ComponentRecord, FoundationFacts, Manifest, Outcome,
-    PhaseRecord, Signed,
+    self, ArtifactRecord, Build, ChainRecord, ComponentRecord, DowntimeRecord, FoundationFacts,
+    Manifest, Outcome, PhaseRecord, Signed,
 };
 use lifeboat::repo::id::{BackupId, ChainId, ComponentName, Foundation};
 use lifeboat::repo::proof::{Covers, Finding, InStore, Level, Proof, Step};
@@ -100,6 +100,18 @@ impl History {
             ),
         ];
         components[0].facts = Some(self.facts());
+        let down = components[2].unavailable_ms() - 4000;
+        components[2].downtime = [("api", down), ("app", 0)]
+            .map(|(probe, ms)| DowntimeRecord {
+                probe: probe.to_owned(),
+                asked: 200,
+                failed: ms / 1000,
+                ms,
+                first: (ms > 0).then(|| clock::rfc3339(started + Duration::from_secs(310))),
+                last: (ms > 0).then(|| clock::rfc3339(started + Duration::from_secs(510))),
+                still: false,
+            })
+            .to_vec();
         components[2].notes = vec![
             "its blobs lie in a bucket outside the foundation and are not in this backup"
                 .to_owned(),
