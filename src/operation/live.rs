@@ -221,32 +221,13 @@ impl Live {
         monitor: &dyn Monitor,
     ) -> bool {
         self.phases.push(phase(name, begin.elapsed()));
-        match result {
-            Ok(report) => {
-                let slowest = report.slowest().map_or_else(String::new, |job| {
-                    format!(
-                        "; slowest {} on {}, {}",
-                        job.job,
-                        job.instance,
-                        clock::spoken(job.time)
-                    )
-                });
-                monitor.info(&format!(
-                    "{}: {name} done, {} scripts in {}{slowest}",
-                    self.plan.name,
-                    report.jobs.len(),
-                    clock::spoken(report.wall)
-                ));
-                true
-            }
-            Err(errors) => {
-                for error in errors.list() {
-                    monitor.error(&format!("{}: {}", self.plan.name, error.full()));
-                }
-                taken.errors.extend(listed(errors));
-                false
-            }
-        }
+        scripts_ended(
+            self.plan.name.as_str(),
+            name,
+            result,
+            &mut taken.errors,
+            monitor,
+        )
     }
 
     /// Drains all artifacts, some side by side, waits until the stores have them, and
@@ -356,6 +337,41 @@ pub(super) fn discover(
         &*context.monitor,
         &context.shutdown,
     )
+}
+
+/// Tells how the scripts of a phase ended; whether all ended well.
+pub(super) fn scripts_ended(
+    component: &str,
+    phase: &str,
+    result: Result<bbr::PhaseReport, bbr::Errors>,
+    errors: &mut Vec<Error>,
+    monitor: &dyn Monitor,
+) -> bool {
+    match result {
+        Ok(report) => {
+            let slowest = report.slowest().map_or_else(String::new, |job| {
+                format!(
+                    "; slowest {} on {}, {}",
+                    job.job,
+                    job.instance,
+                    clock::spoken(job.time)
+                )
+            });
+            monitor.info(&format!(
+                "{component}: {phase} done, {} scripts in {}{slowest}",
+                report.jobs.len(),
+                clock::spoken(report.wall)
+            ));
+            true
+        }
+        Err(failed) => {
+            for error in failed.list() {
+                monitor.error(&format!("{component}: {}", error.full()));
+            }
+            errors.extend(listed(failed));
+            false
+        }
+    }
 }
 
 /// Each of bbr's errors as one of ours.

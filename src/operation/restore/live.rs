@@ -14,7 +14,7 @@ use crate::bbr;
 use crate::clock;
 use crate::foundation::{Aim, Foundation, Reached};
 use crate::operation::Context;
-use crate::operation::live::{close, discover, listed};
+use crate::operation::live::{close, discover, listed, scripts_ended};
 use crate::parallel;
 use crate::report::{Phase, RestoredComponent, units};
 use crate::shutdown::{LOOK, Shutdown};
@@ -283,34 +283,7 @@ impl Live {
         errors: &mut Vec<Error>,
     ) -> bool {
         self.report.phases.push(phase(name, begin));
-        match result {
-            Ok(report) => {
-                let slowest = report.slowest().map_or_else(String::new, |job| {
-                    format!(
-                        "; slowest {} on {}, {}",
-                        job.job,
-                        job.instance,
-                        clock::spoken(job.time)
-                    )
-                });
-                context.monitor.info(&format!(
-                    "{}: {name} done, {} scripts in {}{slowest}",
-                    self.name,
-                    report.jobs.len(),
-                    clock::spoken(report.wall)
-                ));
-                true
-            }
-            Err(failed) => {
-                for error in failed.list() {
-                    context
-                        .monitor
-                        .error(&format!("{}: {}", self.name, error.full()));
-                }
-                errors.extend(listed(failed));
-                false
-            }
-        }
+        scripts_ended(&self.name, name, result, errors, &*context.monitor)
     }
 }
 
