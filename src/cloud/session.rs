@@ -27,6 +27,9 @@ const PAUSES: [Duration; 4] = if cfg!(test) {
         Duration::from_secs(20),
     ]
 };
+/// Tokens that are tried before a 401 is believed. Not two: on a busy worker a new one may be used
+/// up or outlived before this thread's turn comes.
+const TOKENS: u32 = 3;
 /// The router's word for "nobody has registered this name": an API that restarts.
 const NO_ROUTE: &str = "x-cf-routererror";
 
@@ -225,17 +228,19 @@ impl Session {
         let Some(uaa) = self.uaa.as_ref().filter(|_| authorized) else {
             return Ok(self.client.send(request, wait)?);
         };
-        let header = self.auth.header(uaa, &self.client, &self.mask, wait)?;
-        let with = |header| request.clone().with("authorization", header);
-        let response = self.client.send(&with(&header), wait)?;
-        if response.status != 401 {
-            return Ok(response);
+        let mut tries = TOKENS;
+        loop {
+            let header = self.auth.header(uaa, &self.client, &self.mask, wait)?;
+            let with_token = request.clone().with("authorization", &header);
+            let response = self.client.send(&with_token, wait)?;
+            tries -= 1;
+            if response.status != 401 || tries == 0 {
+                return Ok(response);
+            }
+            // It expired on the way, or the server's keys were changed.
+            self.auth.forget(&header);
+            self.requests.fetch_add(1, Ordering::Relaxed);
         }
-        // It expired on the way, or the server's keys were changed.
-        self.auth.forget(&header);
-        let header = self.auth.header(uaa, &self.client, &self.mask, wait)?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(self.client.send(&with(&header), wait)?)
     }
 
     fn judged(&self, response: Response, what: &str) -> Result<Response, Error> {

@@ -143,9 +143,13 @@ class Capi(Service):
         most, seconds = limit["limit"], limit["seconds"]
         with self.counting:
             now = time.time()
+            # From the refusal on: however slowly somebody asks, the limit is reached.
+            counts_on = limit.get("from") == "refusal" and self.count <= most
             if now >= self.window:
-                self.window, self.count, self.refused = now + seconds, 0, 0
+                self.window, self.count, self.refused = now + seconds, self.count if counts_on else 0, 0
             self.count += 1
+            if counts_on and self.count > most:
+                self.window = now + seconds
             reset = str(int(self.window) + 1)
             left = int((most - self.count) / most * 10) / 10 * most  # an estimate, in steps of a tenth
             headers = {"X-RateLimit-Limit": str(most), "X-RateLimit-Remaining": str(max(0, int(left))),

@@ -23,7 +23,7 @@ fn limits_expired_tokens_outages_and_cut_pages_cost_time_and_nothing_else() {
     let (_, undisturbed) = read(&calm.take("calm.jsonl"));
     let cloud = Cloud::new(&with(
         many(),
-        &json!({"token_uses": 7, "rate_limit": {"limit": 20, "seconds": 2}}),
+        &json!({"token_uses": 7, "rate_limit": {"limit": 20, "seconds": 2, "from": "refusal"}}),
     ));
     for fault in [
         json!({"action": "status", "status": 503, "path": "/v3/apps.*page=2", "times": 7}),
@@ -183,4 +183,35 @@ fn an_old_api_and_a_user_serve_as_well_and_wrong_credentials_are_said() {
         "{}",
         nobody.last_line()
     );
+}
+
+#[test]
+fn a_signal_ends_it_in_time_and_leaves_no_file() {
+    let cloud = Cloud::new(&many());
+    let path = cloud.scratch.path().join("a.jsonl");
+    for (service, at) in [("capi", "/v3/apps.*page=2"), ("cf-uaa", "/oauth/token")] {
+        cloud.ask(json!({"do": "clear-requests", "service": service}));
+        cloud.ask(json!({"do": "fault", "service": service, "action": "stall", "path": at}));
+        let taking = process::start(
+            cloud.command(&["take", "--out", path.to_str().unwrap()], &json!({})),
+            "",
+        );
+        cloud.ask(json!({"do": "wait-request", "service": service, "path": at}));
+        let pid = taking.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status();
+        assert!(sent.unwrap().success());
+        let began = std::time::Instant::now();
+        let ended = process::finish(taking).fails(1);
+        assert!(began.elapsed() < Duration::from_secs(10), "{at}");
+        assert!(
+            ended.last_line().contains("stopped by a signal"),
+            "{}",
+            ended.log()
+        );
+        assert!(!path.exists(), "{at}");
+        cloud.ask(json!({"do": "clear-faults", "service": service}));
+    }
+    cloud.run(&["take", "--out", path.to_str().unwrap()]).ok();
 }
