@@ -5,6 +5,7 @@
 
 mod guards;
 mod kills;
+mod lies;
 mod whole;
 
 use std::path::PathBuf;
@@ -232,4 +233,34 @@ impl<'a> Scratch<'a> {
 /// TAS' deployment.
 fn tas(origin: &Origin) -> String {
     guid(&origin.scene, "cf")
+}
+
+/// The steps of a drill's result, and whether each was passed.
+fn steps(drilled: &Value) -> Vec<(String, bool)> {
+    let steps = drilled["steps"].as_array().unwrap();
+    let one = |step: &Value| {
+        (
+            step["name"].as_str().unwrap().to_owned(),
+            step["ok"].as_bool().unwrap(),
+        )
+    };
+    steps.iter().map(one).collect()
+}
+
+/// What the store has of the drills of a backup, each with its signature.
+fn proofs(origin: &Origin, id: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    let place = origin.scene.store("one").join("prod-east/reports").join(id);
+    for entry in std::fs::read_dir(place).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if !name.contains("-drilled-") {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let mut lines = text.lines();
+        found.push(serde_json::from_str(lines.next().unwrap()).unwrap());
+        assert!(lines.next().unwrap().contains("SSH SIGNATURE"), "{text}");
+    }
+    found
 }

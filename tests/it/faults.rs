@@ -71,7 +71,7 @@ fn each_level_finds_what_the_page_says() {
             );
         }
     }
-    compare(&table(&faults, &rows));
+    table(&faults, &rows).compare(BEGIN);
 }
 
 fn looked_at(fault: &Fault) -> Row {
@@ -84,31 +84,53 @@ fn looked_at(fault: &Fault) -> Row {
         .collect()
 }
 
-fn table(faults: &[Fault], rows: &[(usize, Row)]) -> String {
-    let mut text = String::from("| What is wrong | Where |");
-    for level in LEVELS {
-        write!(text, " `{level}` |").unwrap();
-    }
-    text.push_str("\n| --- | --- |");
-    text.push_str(&" --- |".repeat(LEVELS.len()));
-    text.push('\n');
+fn table(faults: &[Fault], rows: &[(usize, Row)]) -> Table {
+    let mut table = Table::new(&["What is wrong", "Where"], &[]);
     for (at, row) in rows {
         let Fault { what, place, .. } = &faults[*at];
-        writeln!(text, "| {what} | {place} | {} |", row.join(" | ")).unwrap();
+        let mut cells = vec![(*what).to_owned(), (*place).to_owned()];
+        cells.extend(row.iter().cloned());
+        table.row(&cells);
     }
-    text
+    table
 }
 
-fn compare(table: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let page = std::fs::read_to_string(&path).unwrap();
-    let (head, stated) = page.split_once(BEGIN).expect("the page has its table");
-    if std::env::var_os("LIFEBOAT_WRITE_DOCS").is_some() {
-        std::fs::write(&path, format!("{head}{BEGIN}{table}")).unwrap();
-        return;
+/// A table of the page: what is wrong, and what each level says of it.
+pub(crate) struct Table(String);
+
+impl Table {
+    /// `first` come before the levels that everything is looked at on, `last` behind them.
+    pub(crate) fn new(first: &[&str], last: &[&str]) -> Self {
+        let levels = LEVELS.iter().chain(last).map(|level| format!("`{level}`"));
+        let mut table = Self(String::new());
+        let titles = first.iter().map(|&title| title.to_owned());
+        table.row(&titles.chain(levels).collect::<Vec<_>>());
+        let columns = first.len() + LEVELS.len() + last.len();
+        table.row(&vec!["---".to_owned(); columns]);
+        table
     }
-    for (stated, seen) in stated.lines().zip(table.lines()) {
-        assert_eq!(stated, seen, "{PAGE} says the first, the second happened");
+
+    pub(crate) fn row(&mut self, cells: &[String]) {
+        writeln!(self.0, "| {} |", cells.join(" | ")).unwrap();
     }
-    assert_eq!(stated, table, "{PAGE}");
+
+    /// Compares with the one that stands on the page behind `begin`, to the next empty line.
+    pub(crate) fn compare(&self, begin: &str) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+        // Two tests may write.
+        static PAGE_IN_HAND: Mutex<()> = Mutex::new(());
+        let _in_hand = PAGE_IN_HAND.lock().unwrap();
+        let page = std::fs::read_to_string(&path).unwrap();
+        let (head, rest) = page.split_once(begin).expect("the page has its table");
+        let end = rest.find("\n\n").map_or(rest.len(), |at| at + 1);
+        let (stated, tail) = rest.split_at(end);
+        if std::env::var_os("LIFEBOAT_WRITE_DOCS").is_some() {
+            std::fs::write(&path, format!("{head}{begin}{}{tail}", self.0)).unwrap();
+            return;
+        }
+        for (stated, seen) in stated.lines().zip(self.0.lines()) {
+            assert_eq!(stated, seen, "{PAGE} says the first, the second happened");
+        }
+        assert_eq!(stated, self.0, "{PAGE}");
+    }
 }

@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::support::process::{Ended, resource};
-use crate::support::scene::Scene;
+use crate::support::process::{self, Ended, resource};
+use crate::support::scene::{Scene, merge};
 
 /// Secrets of one test, like no other's: tests that run beside it have theirs lying about.
 struct Planted {
@@ -275,6 +275,17 @@ impl Plot {
         ended
     }
 
+    /// A command, told its configuration where no other process can look.
+    fn command(&self, arguments: &[&str]) -> Ended {
+        let mut config = self.scene.source.clone();
+        merge(&mut config, &self.scene.params);
+        config["recovery_identity"] = self.scene.recovery_identity.clone().into();
+        config["confirm_target"] = config["foundation"].clone();
+        let arguments = [&["--config", "/dev/stdin"], arguments].concat();
+        let command = process::command("lifeboat", arguments);
+        process::finish(process::start(command, &config.to_string()))
+    }
+
     /// Every command that was run on an instance, and what is left there and here.
     #[track_caller]
     fn nothing_is_left(&self) {
@@ -352,6 +363,20 @@ fn runs_that_succeed_show_no_secret() {
     got.ok();
     let told = fs::read(into.join("backup.json")).unwrap();
     plot.needles.absent(&told, "backup.json");
+    let page = scene.scratch.path().join("page.html");
+    for arguments in [
+        &["verify", "--level", "contents"][..],
+        &["report", "--to-store", "--html", page.to_str().unwrap()],
+        &["alerts", "--json"],
+        &["inventory", "take"],
+    ] {
+        let ended = plot.quiet(&arguments.join(" "), || plot.command(arguments));
+        assert!(
+            [0, 3].contains(&ended.code),
+            "{arguments:?}: {}",
+            ended.log()
+        );
+    }
     plot.quiet("cleanup", || {
         scene.put(&json!({"cleanup": ["director", BACKUP], "force": true}))
     })
@@ -373,7 +398,7 @@ fn runs_that_fail_show_no_secret() {
     let fails = |what: &str, more: Value| plot.quiet(what, || scene.put(&more)).fails(1);
     let backup = |more: Value| {
         let mut params = json!({"backup": [BACKUP]});
-        crate::support::scene::merge(&mut params, &more);
+        merge(&mut params, &more);
         params
     };
     plot.quiet("one that is right", || scene.put(&backup(json!({}))))
@@ -404,7 +429,7 @@ fn runs_that_fail_show_no_secret() {
     );
     let fault = |service: &str, what: Value| {
         let mut request = json!({"do": "fault", "service": service});
-        crate::support::scene::merge(&mut request, &what);
+        merge(&mut request, &what);
         scene.foundation.ask(request);
     };
     fault(

@@ -1,6 +1,7 @@
 //! SIGTERM, SIGINT and SIGKILL at every phase of a put: it ends in the ten seconds that
 //! Concourse leaves, lists nothing, and the cleanup mends whatever is left.
 
+mod looking;
 mod phase;
 mod restore;
 mod run;

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{DATA, INSTANCE, backup, restored, scene, shell, stage};
 
-/// Does to the tree what it is told, a line for each change; what is impossible is left out.
+/// Does to the tree what it is told, a line for each change; what is impossible is left out, and so is a
+/// pipe that would wait for its reader.
 const CHANGE: &str = r#"
 use strict;
 chdir '/var/vcap/store/data' or die;
@@ -14,7 +15,7 @@ while (my $line = <STDIN>) {
   my ($what, $a, $b, $n) = split ' ', $line;
   ($a, $b) = map { pack 'H*', $_ } $a, $b;
   my $dir = sub { my $p = ''; for (split m{/}, $_[0] =~ s{/?[^/]*$}{}r) { $p .= "$_/"; mkdir $p } };
-  if ($what eq 'write') { $dir->($a); if (open my $f, '>', $a) { print $f pack('N', $n) x ($n % 5000) } }
+  if ($what eq 'write') { $dir->($a); if (!-p $a && open my $f, '>', $a) { print $f pack('N', $n) x ($n % 5000) } }
   elsif ($what eq 'sneak') { my @t = (stat $a)[8, 9]; if (-f $a && !-l $a && open my $f, '+<', $a) { print $f 'q'; close $f; utime @t, $a } }
   elsif ($what eq 'rename') { $dir->($b); rename $a, $b }
   elsif ($what eq 'delete') { system 'rm', '-rf', '--', "./$a" }
