@@ -125,7 +125,7 @@ def document(options, command, rows, workloads, contenders, absent, stages):
         "# Benchmarks", "",
         "Written by `ci/bench`; do not edit. Instance, worker and S3 server share the machine's cores and its loopback, so that every",
         "contender pays for all three. What each figure is: `benches/compare/measure.py`.", "",
-        f"- Machine: {machine()}", f"- Date: {time.strftime('%Y-%m-%d', time.gmtime())}", f"- Command: `{command}`; medians of {options.runs} runs",
+        f"- Machine: {machine()}", f"- Date: {time.strftime('%Y-%m-%d', time.gmtime())}", f"- Command: `{command}`; medians, the column *runs* says of how many",
         f"- Load of the machine before: {options.load}",
         *(f"- {contender.title}: {contender.version}; " + ", ".join(f"`{each}`" for each in contender.commands) for contender in contenders),
         *(f"- {contender.title} took no part: {contender.missing}" for contender in absent), "",
