@@ -10,7 +10,7 @@ for of in "$stage"/of/*; do
   rm -f "$of/run"
   flock -n "$of/lock" true && continue
   # A number in a file may be anybody's by now: who has it holds this lock, or has left a group behind.
-  other=$(cat "$of/pid") && { [ ! -e "/proc/$other" ] || [ "/proc/$other/fd/9" -ef "$of/lock" ]; } &&
+  other=$(cat "$of/pid") && { [ ! -e "/proc/$other" ] || [ "$(readlink "/proc/$other/fd/9")" = "$(readlink -f "$of/lock")" ]; } &&
     kill -TERM "-$other" 2>/dev/null
 done
 # The mark goes last: what is left is known for ours. The words are the inner shell's to expand.
