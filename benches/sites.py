@@ -27,7 +27,7 @@ import demo  # noqa: E402
 from demo import Running  # noqa: E402
 from report import machine  # noqa: E402
 
-IMPORT, APPLY = 10, 20  # seconds that the simulated Ops Manager takes
+IMPORT, APPLY = 5, 8  # seconds that the simulated Ops Manager takes
 BETWEEN, AFTER = 20, 15  # seconds from the first backup to the second, and from that to the disaster
 FAILOVER = ("scale-down", "apply-tas", "tas", "scale-up")
 SERVICES = ("recreate-instances", "service-instances")
@@ -177,7 +177,7 @@ def page(options, found):
         f"- Date: {time.strftime('%Y-%m-%d')}; source of {commit or 'an unknown day'}; load before: {os.getloadavg()[0]:.1f}",
         f"- One run. {options.blobs} MiB of blobs in one blobstore, {found['instances']} instances, PostgreSQL; 1 % of the blobs changed between two backups "
         f"{BETWEEN} s apart, the disaster {AFTER} s after the second, a row written each second until then",
-        f"- Simulated: Ops Manager, director, IaaS. An import takes {IMPORT} s and each Apply Changes {APPLY} s here; in life tens of minutes and hours. "
+        f"- Simulated: Ops Manager, director, IaaS. An import takes {IMPORT} s and each part of an Apply Changes {APPLY} s here; in life tens of minutes and hours. "
         "SSH, instances, scripts, database, stores and all bytes are real, on one machine", "",
         "**RTO** is the sum of the steps that are left; what people do (notice, decide, switch the traffic, make a VM) is not in it. **RPO** is the work that "
         "the restored database lacked: from its last row to the disaster. Both on the newest backup.", "",
