@@ -17,9 +17,7 @@ fi
 grep -qsF '"for":"stage"' "$stage/mark" || exit 18
 mkdir -p "$of" && exec 9>>"$of/lock" || exit 1
 if ! flock -n 9; then
-  # A number in a file may be anybody's by now: who has it holds this lock, or has left a group behind.
-  other=$(cat "$of/pid") && { [ ! -e "/proc/$other" ] || [ "$(readlink "/proc/$other/fd/9")" = "$(readlink -f "$of/lock")" ]; } &&
-    kill -TERM "-$other" 2>/dev/null
+  end_other "$of"
   flock -w 10 9 || exit 19
 fi
 printf '%s\n' "$run" >"$of/run" || exit 1

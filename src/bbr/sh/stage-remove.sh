@@ -8,10 +8,7 @@ fi
 for of in "$stage"/of/*; do
   [ -e "$of/run" ] || continue
   rm -f "$of/run"
-  flock -n "$of/lock" true && continue
-  # A number in a file may be anybody's by now: who has it holds this lock, or has left a group behind.
-  other=$(cat "$of/pid") && { [ ! -e "/proc/$other" ] || [ "$(readlink "/proc/$other/fd/9")" = "$(readlink -f "$of/lock")" ]; } &&
-    kill -TERM "-$other" 2>/dev/null
+  flock -n "$of/lock" true || end_other "$of"
 done
 # The mark goes last: what is left is known for ours. The words are the inner shell's to expand.
 # shellcheck disable=SC2016

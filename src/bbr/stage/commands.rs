@@ -63,7 +63,10 @@ impl StagePaths {
     pub(super) fn open(&self, mark: &str, anew: bool) -> Command {
         let anew = if anew { "anew" } else { "" };
         let args = [&self.store, &self.stage, &self.of, &self.run, mark, anew];
-        let text = include_str!("../sh/stage-open.sh");
+        let text = concat!(
+            include_str!("../sh/stage-end.sh"),
+            include_str!("../sh/stage-open.sh")
+        );
         shell("take over what is staged", text, args)
     }
 
@@ -120,6 +123,9 @@ impl StagePaths {
 
 pub(super) fn remove(settings: &Settings) -> Command {
     let args = [settings.paths.stage()];
-    let text = include_str!("../sh/stage-remove.sh");
+    let text = concat!(
+        include_str!("../sh/stage-end.sh"),
+        include_str!("../sh/stage-remove.sh")
+    );
     shell("remove what is staged", text, args)
 }

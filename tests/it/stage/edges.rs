@@ -259,3 +259,27 @@ fn a_backup_that_was_stored_from_a_directory_is_not_staged_but_restored() {
     // And what was staged stays.
     assert_eq!(sent(&restored(&scene, &id, &left)), Some(0));
 }
+
+#[test]
+fn a_process_that_has_the_number_of_another_run_by_chance_is_left_alone() {
+    let scene = scene();
+    backup(&scene);
+    stage(&scene, &[]).ok();
+    // Somebody holds the lock, and the number beside it is not his.
+    let pid = shell(
+        &scene,
+        &format!(
+            "setsid flock {STAGE}/of/j/lock sleep 100 >/dev/null 2>&1 &
+            setsid sleep 101 >/dev/null 2>&1 & echo $! >{STAGE}/of/j/pid
+            until ! flock -n {STAGE}/of/j/lock true; do sleep 0.1; done; cat {STAGE}/of/j/pid"
+        ),
+    );
+    let alive = format!("kill -0 -- -{0} && test -e /proc/{0}", pid.trim());
+    shell(&scene, &alive);
+    let last = stage(&scene, &[]).fails(1).last_line();
+    assert!(last.contains("another run"), "{last}");
+    shell(&scene, &alive);
+    stage(&scene, &["--remove"]).ok();
+    shell(&scene, &format!("{alive} && test ! -e {STAGE}"));
+    shell(&scene, "pkill -f 'sleep 10[01]'");
+}
