@@ -31,12 +31,22 @@ const AFTER: Duration = Duration::from_millis(1500);
 /// Nobody watches longer than this.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 
-/// The pages to watch: those that the configuration names, else those that Ops Manager leads to.
+/// The pages to watch: those that the configuration names, and those that Ops Manager leads to and none
+/// of them is named like. None where the configuration asks for none.
 pub(super) fn watched(context: &Context, found: &mut Found) -> Vec<Probe> {
+    let mut probes = match &found.settings.probes {
+        Some(given) if given.is_empty() => return Vec::new(),
+        given => given.clone().unwrap_or_default(),
+    };
+    let named: Vec<_> = probes.iter().map(|probe| probe.name.clone()).collect();
+    let mut more = led_to(context, found);
+    more.retain(|probe| !named.contains(&probe.name));
+    probes.extend(more);
+    probes
+}
+
+fn led_to(context: &Context, found: &mut Found) -> Vec<Probe> {
     let settings = &found.settings;
-    if let Some(given) = &settings.probes {
-        return given.clone();
-    }
     let Some(asked) = &mut found.asked else {
         return Vec::new();
     };

@@ -30,7 +30,8 @@ pub struct Settings {
     pub alerts: Thresholds,
     /// The Concourse build that asks, if one does.
     pub build: Option<Build>,
-    /// Pages that are watched while components are locked; `None`: those that Ops Manager leads to.
+    /// Pages that are watched while components are locked, beside those that Ops Manager leads to; not
+    /// even those where it is empty.
     pub probes: Option<Vec<Probe>>,
 }
 

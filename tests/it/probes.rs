@@ -106,19 +106,22 @@ fn show(scene: &Scene, id: &str) -> Value {
 }
 
 #[test]
-fn without_any_those_are_watched_that_ops_manager_leads_to() {
+fn those_that_ops_manager_leads_to_need_not_be_named() {
     let scene = scene();
-    let put = scene.put(&json!({"backup": ["tas"]})).ok();
+    let router = scene.foundation.ready["router"]["url"].as_str().unwrap();
+    let app = json!([{"name": "app", "url": format!("{router}/app")}]);
+    let put = scene.put(&json!({"backup": ["tas"], "probes": app})).ok();
     let shown = show(&scene, &put.id());
     let seen = shown["components"][0]["downtime"].clone();
-    let failed = |at: usize| seen[at]["failed"].as_u64().unwrap();
-    assert_eq!(
-        (&seen[0]["probe"], &seen[1]["probe"]),
-        (&json!("api"), &json!("credhub")),
-        "{seen}"
-    );
-    // The Cloud Controller is gone while TAS is locked; the director's CredHub is not.
-    assert!(failed(0) >= 3 && failed(1) == 0, "{seen}");
+    let told = |at: usize| {
+        (
+            seen[at]["probe"].as_str().unwrap(),
+            seen[at]["failed"].as_u64().unwrap(),
+        )
+    };
+    // The Cloud Controller is gone while TAS is locked; apps and the director's CredHub are not.
+    assert_eq!((told(0), told(2)), (("app", 0), ("credhub", 0)), "{seen}");
+    assert!(told(1).0 == "api" && told(1).1 >= 3, "{seen}");
     let put = scene
         .put(&json!({"backup": ["director"], "probes": []}))
         .ok();
