@@ -59,7 +59,8 @@ impl Asked {
         let response = self.client.send(&request, &wait)?;
         ensure!(
             response.status == self.status,
-            "it answered with status {}, not {}",
+            "{} answered with status {}, not {}",
+            request.shown(),
             response.status,
             self.status
         );

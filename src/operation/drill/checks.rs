@@ -61,8 +61,7 @@ impl Asker<'_> {
             Question::Url(page) => {
                 let authorities = self.authorities.as_deref();
                 Asked::new(self.context, page, authorities, PAGE_TIME)?
-                    .answer(&self.context.shutdown)
-                    .with_context(|| page.url.clone())?
+                    .answer(&self.context.shutdown)?
             }
             Question::Command {
                 deployment,
