@@ -176,6 +176,24 @@ fn a_refused_token_is_renewed_and_a_limit_is_waited_for() {
 }
 
 #[test]
+fn a_token_that_others_used_up_is_asked_for_again_and_a_third_refusal_is_believed() {
+    for (refusals, wanted) in [(2, true), (3, false)] {
+        let asked_before = AtomicUsize::new(0);
+        let server = server(move |asked| {
+            let token = asked.header("authorization").unwrap().to_owned();
+            match asked_before.fetch_add(1, Ordering::SeqCst) {
+                number if number < refusals => answer(401, "used up"),
+                _ => page(1, &[token], None),
+            }
+        });
+        match names(&server) {
+            Ok(found) => assert_eq!((found, wanted), (vec!["bearer token-2".to_owned()], true)),
+            Err(error) => assert!(!wanted && matches!(error, Error::Denied { .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_limit_that_outlasts_the_work_is_said() {
     let server = server(|_| Reply::Answer(429, vec![("retry-after", "3600".into())], Vec::new()));
     let controller = open(&server);
