@@ -80,6 +80,11 @@ pub fn calendar(time: SystemTime) -> Calendar {
     }
 }
 
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// `1 h 02 min`, `3 min 04 s`, `5.1 s`: for people.
 pub fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();

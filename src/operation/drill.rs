@@ -222,7 +222,7 @@ impl Run<'_> {
             let took = began.elapsed();
             match outcome {
                 Ok(said) => {
-                    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    let ms = clock::millis(took);
                     self.note(&name, Noted { done: true, ms })?;
                     self.push(&name, took, Ok(said));
                 }

@@ -388,6 +388,6 @@ pub(super) fn close(reached: &Reached) -> Vec<Error> {
 pub(super) fn phase(name: &str, time: Duration) -> PhaseRecord {
     PhaseRecord {
         name: name.to_owned(),
-        ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        ms: clock::millis(time),
     }
 }

@@ -156,7 +156,7 @@ impl Seen {
             probe: probe.to_owned(),
             asked: self.asked,
             failed: self.failed,
-            ms: u64::try_from((self.down + open).as_millis()).unwrap_or(u64::MAX),
+            ms: clock::millis(self.down + open),
             first: self.first.map(clock::rfc3339),
             last: self.last.map(clock::rfc3339),
             still,

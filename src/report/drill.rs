@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::clock::spoken;
+use crate::clock::{millis, spoken};
 
 /// A drill that came to an end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,7 +118,6 @@ fn seconds(time: Duration) -> String {
 
 /// The same for programs; times in milliseconds.
 pub fn json(drilled: &Drilled) -> Value {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     json!({
         "foundation": drilled.foundation,
         "backup": drilled.backup,
@@ -126,14 +125,14 @@ pub fn json(drilled: &Drilled) -> Value {
         "result": if drilled.passed() { "passed" } else { "failed" },
         "steps": drilled.steps.iter().map(|step| json!({
             "name": step.name,
-            "ms": ms(step.took),
+            "ms": millis(step.took),
             "ok": step.ok,
             "said": step.said,
             "means": step.means,
         })).collect::<Vec<_>>(),
-        "rto_ms": ms(drilled.rto),
-        "rpo_ms": ms(drilled.rpo),
-        "interval_ms": drilled.interval.map(ms),
+        "rto_ms": millis(drilled.rto),
+        "rpo_ms": millis(drilled.rpo),
+        "interval_ms": drilled.interval.map(millis),
         "runs": drilled.runs,
         "notes": drilled.notes,
         "scratch_is": drilled.scratch_is,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::proofs::Proofs;
 use super::{Backup, Component, Listing, Origin, Precheck};
-use crate::clock::rfc3339;
+use crate::clock::{millis, rfc3339};
 
 /// One backup.
 pub fn backup(backup: &Backup) -> Value {
@@ -92,10 +92,6 @@ fn component(component: &Component) -> Value {
         map.insert("api_unavailable_ms".to_owned(), millis(time).into());
     }
     value
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// All backups.

@@ -1,7 +1,5 @@
 //! The drill's result, stored beside the backup: a proof of the level `drilled`.
 
-use std::time::Duration;
-
 use anyhow::{Error, Result};
 
 use super::super::Context;
@@ -41,8 +39,8 @@ pub(super) fn write(
         })
         .collect();
     proof.notes.clone_from(&drilled.notes);
-    proof.rto_ms = Some(ms(drilled.rto));
-    proof.rpo_ms = Some(ms(drilled.rpo));
+    proof.rto_ms = Some(clock::millis(drilled.rto));
+    proof.rpo_ms = Some(clock::millis(drilled.rpo));
     let stores = Stores::open(context, ground.settings)?;
     let names = store(context, ground.settings, &stores, &proof, "")?;
     Ok(match names.is_empty() {
@@ -90,14 +88,10 @@ fn step(step: &DrillStep) -> Step {
     }
     Step {
         name: step.name.clone(),
-        ms: ms(step.took),
+        ms: clock::millis(step.took),
         ok: step.ok,
         said: Some(said).filter(|said| !said.is_empty()),
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -301,7 +301,7 @@ fn backups(seen: &Gathered) -> Vec<Backup> {
             stored_bytes: backup.stored_bytes,
             full: backup.base.is_none(),
             copies: backup.copies.clone(),
-            down_ms: down.max().map(downtime::millis),
+            down_ms: down.max().map(clock::millis),
             verified: matches!(backup.origin, Origin::Signed(_)),
             proofs: proved,
             held: id.is_some_and(|id| seen.holds.contains_key(&id)),

@@ -1,12 +1,12 @@
 //! How long APIs were away, and whether that grows.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::super::alerts::LEAST_COMPARED;
 use super::super::{self as report};
 use super::compose::kind;
 use super::{Downtime, Phases, Seen};
+use crate::clock::millis;
 
 /// How many backups the newest is compared with.
 const COMPARED: usize = 30;
@@ -111,9 +111,4 @@ fn median(all: &[Phases]) -> Phases {
 fn ratio(newest: &Phases, usual: &Phases) -> Option<f64> {
     let times = newest.down_ms as f64 / usual.down_ms as f64;
     times.is_finite().then(|| (times * 100.0).round() / 100.0)
-}
-
-/// Whole milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
