@@ -107,8 +107,22 @@ impl Foundation {
     pub fn reach(&self, aim: &Aim, shutdown: &Shutdown) -> Result<Reached, Error> {
         match aim {
             Aim::Director => self.reach_director(shutdown),
-            Aim::Deployment(name) => self.reach_deployment(name, shutdown),
+            Aim::Deployment(name) => self.reach_deployment(name, None, shutdown),
         }
+    }
+
+    /// Reaches one instance of a deployment, `group`, `group/index` or `group/id`; of a group the first that
+    /// the Director lists. No other has to answer.
+    ///
+    /// # Errors
+    /// All that went wrong.
+    pub fn reach_instance(
+        &self,
+        deployment: &str,
+        instance: &str,
+        shutdown: &Shutdown,
+    ) -> Result<Reached, Error> {
+        self.reach_deployment(deployment, Some(instance), shutdown)
     }
 
     fn reach_director(&self, shutdown: &Shutdown) -> Result<Reached, Error> {
@@ -145,10 +159,23 @@ impl Foundation {
         })
     }
 
-    fn reach_deployment(&self, name: &str, shutdown: &Shutdown) -> Result<Reached, Error> {
+    fn reach_deployment(
+        &self,
+        name: &str,
+        instance: Option<&str>,
+        shutdown: &Shutdown,
+    ) -> Result<Reached, Error> {
         let director = self.director()?;
         let wait = http::Wait::unless(shutdown);
-        let vms = director.vms(name, &wait)?;
+        let mut vms = director.vms(name, &wait)?;
+        if let Some(instance) = instance {
+            let Some(found) = vms.iter().find(|vm| vm.is(instance)) else {
+                return Err(Error::Settings(format!(
+                    "{name} has no instance {instance} that runs"
+                )));
+            };
+            vms = vec![found.clone()];
+        }
         let manifest = director.manifest(name, &wait)?;
         // A manifest that cannot be read ends the run before any user is set up.
         bbr::check_manifest(&manifest).map_err(|problem| {
@@ -174,6 +201,7 @@ impl Foundation {
             director,
             deployment: name.to_owned(),
             vms,
+            alone: instance.is_some(),
             parallel,
             shutdown: shutdown.clone(),
         };
@@ -203,10 +231,11 @@ impl Foundation {
         shutdown: &Shutdown,
     ) -> Result<Vec<bbr::Host>, Error> {
         let access = reached.access.as_ref().expect("a deployment has an access");
-        let opened =
-            access
-                .ssh
-                .open(&access.vms, access.parallel, &http::Wait::unless(shutdown))?;
+        let wait = http::Wait::unless(shutdown);
+        let opened = match &access.vms[..] {
+            [vm] if access.alone => access.ssh.open_instance(vm, &wait)?,
+            vms => access.ssh.open(vms, access.parallel, &wait)?,
+        };
         if !opened.missing.is_empty() {
             self.monitor.warn(&format!(
                 "{}: the Director gave no SSH access to {}; they are not backed up",

@@ -117,9 +117,28 @@ impl SshAccess {
         groups.dedup();
         let targets: Result<Vec<_>, _> = groups.into_iter().map(target).collect();
         let targets = targets.map_err(|error| Failures(vec![error]))?;
+        self.open_all(&targets, vms, parallel, wait)
+    }
+
+    /// Sets the user up on this instance alone: no other of its group has to answer.
+    ///
+    /// # Errors
+    /// As [`SshAccess::open`].
+    pub fn open_instance(&self, vm: &Vm, wait: &Wait) -> Result<Access, Failures> {
+        let target = SshTarget::instance(&vm.group, &vm.id);
+        self.open_all(&[target], std::slice::from_ref(vm), 1, wait)
+    }
+
+    fn open_all(
+        &self,
+        targets: &[SshTarget],
+        vms: &[Vm],
+        parallel: usize,
+        wait: &Wait,
+    ) -> Result<Access, Failures> {
         let work = |target: &SshTarget| self.open_group(target, vms, wait);
         let (mut hosts, mut errors) = (Vec::new(), Vec::new());
-        for (_, outcome) in parallel::each(parallel, &targets, Result::is_err, work) {
+        for (_, outcome) in parallel::each(parallel, targets, Result::is_err, work) {
             match outcome {
                 Ok(found) => hosts.extend(found),
                 Err(error) => errors.push(error),

@@ -341,6 +341,36 @@ fn one_instance_is_cleaned_by_its_id() {
 }
 
 #[test]
+fn a_vm_is_named_by_its_group_with_or_without_index_or_id() {
+    let one = vm("diego-cell", "u1", Some(1));
+    for name in ["diego-cell", "diego-cell/1", "diego-cell/u1"] {
+        assert!(one.is(name), "{name}");
+    }
+    for name in ["diego", "diego-cell/0", "diego-cell/u", "u1"] {
+        assert!(!one.is(name), "{name}");
+    }
+}
+
+#[test]
+fn one_instance_is_opened_and_cleaned_alone() {
+    let fake = Fake::new(|_| ("done", json!([found("u1", "10.0.0.6")])));
+    let access = fake.access();
+    let opened = access.open_instance(&vm("g", "u1", Some(1)), &soon());
+    let names: Vec<_> = opened.unwrap().hosts.iter().map(Host::name).collect();
+    assert_eq!(names, ["g/u1"]);
+    // Another of the group does not answer: nobody asked it anything.
+    fake.state.lock().unwrap().silent = vec!["u0".to_owned()];
+    access.cleanup(1, &soon()).unwrap();
+    assert!(fake.users().is_empty());
+    for command in ["setup", "cleanup"] {
+        let [body] = &fake.bodies(command)[..] else {
+            panic!("one {command} is expected");
+        };
+        assert_eq!(body["target"]["ids"], json!(["u1"]), "{body}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_together_fails_and_is_cleaned() {
     let with = |field: &str, value: Value| {
         let mut host = found("u0", "10.0.0.5");

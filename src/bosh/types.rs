@@ -92,6 +92,16 @@ pub struct Vm {
     pub ips: Vec<String>,
 }
 
+impl Vm {
+    /// Whether this name is meant for it: `group`, `group/index` or `group/id`.
+    pub fn is(&self, name: &str) -> bool {
+        let (group, rest) = name.split_once('/').unwrap_or((name, ""));
+        let index = || self.index.map(|index| index.to_string());
+        self.group == group
+            && (rest.is_empty() || self.id == rest || index().as_deref() == Some(rest))
+    }
+}
+
 /// Where an SSH request applies: a whole group, or one instance of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SshTarget {

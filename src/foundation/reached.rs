@@ -31,6 +31,8 @@ pub(super) struct Access {
     pub(super) director: Arc<bosh::Director>,
     pub(super) deployment: String,
     pub(super) vms: Vec<bosh::Vm>,
+    /// Whether the one VM is all that is asked for, and not its group.
+    pub(super) alone: bool,
     pub(super) parallel: usize,
     pub(super) shutdown: Shutdown,
 }

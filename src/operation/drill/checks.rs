@@ -6,13 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::Context;
 use super::super::backup;
 use super::super::page::{Asked, contains};
 use super::super::settings::{Check, Question, Settings};
-use crate::foundation::Aim;
 use crate::remote::Command;
 
 /// Between two tries.
@@ -87,29 +86,17 @@ impl Asker<'_> {
         name: &str,
     ) -> Result<Vec<u8>> {
         let foundation = backup::open_foundation(self.context, self.settings);
-        let aim = Aim::Deployment(deployment.to_owned());
-        let reached = foundation.reach(&aim, &self.context.shutdown)?;
-        let is_it = |host: &&crate::bbr::Host| {
-            let (group, rest) = instance.split_once('/').unwrap_or((instance, ""));
-            host.group == group
-                && (rest.is_empty() || host.id == rest || host.index.as_deref() == Some(rest))
-        };
-        let found = reached.hosts.iter().find(is_it);
-        let result = match found {
-            None => Err(anyhow!("{deployment} has no instance {instance} that runs")),
-            Some(host) => {
-                let command =
-                    Command::as_root(&format!("the check {name}"), ["bash", "-c", command])
-                        .silent_for(SILENCE);
-                host.remote
-                    .run(&command, &self.context.shutdown)
-                    .map_err(anyhow::Error::from)
-            }
-        };
+        let reached = foundation.reach_instance(deployment, instance, &self.context.shutdown)?;
+        let command = Command::as_root(&format!("the check {name}"), ["bash", "-c", command])
+            .silent_for(SILENCE);
+        let host = reached.hosts.first();
+        let result = host.map(|host| host.remote.run(&command, &self.context.shutdown));
         for problem in reached.close() {
             self.context.monitor.warn(&problem);
         }
-        let output = result?;
+        let output = result.with_context(|| {
+            format!("the Director gives no access to {deployment}/{instance}")
+        })??;
         if !output.exit.ok() {
             bail!(
                 "the command on {deployment}/{instance} ended with status {}",
