@@ -19,12 +19,12 @@ BROKER_ERRANDS = [{"name": "register-broker", "post_deploy": True},
                   {"name": "delete-all-service-instances-and-deregister-broker", "pre_delete": True}]
 
 
-def spec(mysql=3, services=2, windows=True, director_port=None, **options):
-    """`mysql` instances, `services` Redis instances with scripts, the port of SSH to the director; the rest are the
-    options of `tas`."""
+def spec(mysql=3, services=2, windows=True, director_port=None, guid=CF, version="6.0.5", **options):
+    """`mysql` instances, `services` Redis instances with scripts, the port of SSH to the director, TAS' GUID and version; the
+    rest are the options of `tas`."""
     found = tas.spec(**{"auth": "uaa", "cells": 1, "blobs": 200, "rows": 200, "unlock_seconds": 0, "big_blobs": 1,
-                        **options, "service_instances": services, "foundation_name": CF})
-    foundation_cf(next(one for one in found["deployments"] if one["name"] == CF), mysql)
+                        **options, "service_instances": services, "foundation_name": guid})
+    foundation_cf(next(one for one in found["deployments"] if one["name"] == guid), mysql)
     found["director"].update(client="bbr_client", secret=SECRETS["bbr_client"], clients=dict(SECRETS),
                              teams={"p-redis-team": REDIS, "pivotal-mysql-team": MYSQL})
     found["deployments"] += [
@@ -37,7 +37,7 @@ def spec(mysql=3, services=2, windows=True, director_port=None, **options):
         found["deployments"].append({"name": WINDOWS, "groups": [
             {"name": "windows_diego_cell", "instances": [{"windows": True}],
              "jobs": {"rep_windows": {"release": "diego"}}}]})
-    found["opsman"] = opsman(mysql, windows)
+    found["opsman"] = opsman(mysql, windows, guid, version)
     found["capi"], found["credhub"] = {}, True
     on_demand = [one["name"] for one in found["deployments"] if one["name"].startswith("service-instance_")]
     found = whole.restorable(found, {REDIS: on_demand[:-1], MYSQL: on_demand[-1:]})
@@ -68,9 +68,9 @@ def selector(value):
     return {"type": "selector", "value": value, "selected_option": value}
 
 
-def opsman(mysql, windows):
+def opsman(mysql, windows, cf, version):
     products = [
-        {"type": "cf", "guid": CF, "version": "6.0.5", "label": "Tanzu Application Service",
+        {"type": "cf", "guid": cf, "version": version, "label": "Tanzu Application Service",
          "jobs": {"mysql": mysql, "backup_restore": {"instances": "automatic"}},
          "errands": [{"name": "smoke_tests", "post_deploy": True}],
          "credentials": {

@@ -5,6 +5,7 @@ mod guards;
 mod kills;
 mod live;
 mod pages;
+mod standby;
 mod whole;
 
 use std::path::{Path, PathBuf};

@@ -31,6 +31,13 @@ pub(super) fn of(
             format!("its Ops Manager is set up with something else ({differs}); a restore needs a new VM that nobody has set up"),
         ));
     }
+    if let Some(differs) = &target.other_tas {
+        all.push(condition(
+            Held::No,
+            "TAS",
+            format!("{differs}: data goes back only to the release that it came from; bring the target there first"),
+        ));
+    }
     if !ground.choices.in_place && (holds.ops_manager || holds.director) {
         all.push(condition(
             Held::Look,

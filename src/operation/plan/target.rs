@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub(super) fresh: Option<bool>,
     /// Why it is neither fresh nor this backup's.
     pub(super) foreign: Option<String>,
+    /// What is other about its TAS than recorded, where it is to stay as it is.
+    pub(super) other_tas: Option<String>,
     /// Whether the backup's installation is imported.
     pub(super) imported: Option<bool>,
     /// Whose director `bosh-state.json` names.
@@ -69,6 +71,7 @@ impl Target {
         let mut look = Look {
             ground,
             facts,
+            tas: None,
             seen: &mut seen,
             notes: &mut *notes,
         };
@@ -85,6 +88,8 @@ impl Target {
 struct Look<'a, 'g> {
     ground: &'a Ground<'g>,
     facts: Option<&'a Facts>,
+    /// The target's TAS, whose GUID is the recorded one only where this backup was imported.
+    tas: Option<String>,
     seen: &'a mut Target,
     notes: &'a mut Vec<String>,
 }
@@ -174,7 +179,17 @@ impl Look<'_, '_> {
             self.note(format!("the Ops Manager at {name} is set up; whether with this backup's installation cannot be told without the record"));
             return Ok(());
         };
-        match import::difference(ops, facts, &self.ground.wait())? {
+        let wait = self.ground.wait();
+        if self.ground.choices.in_place {
+            self.seen.imported = Some(true);
+            self.seen.other_tas = import::other_tas(ops, facts, &wait)?;
+            self.note(match &self.seen.other_tas {
+                None => format!("the Ops Manager at {name} stays as it is (in_place); its TAS is of the recorded release"),
+                Some(differs) => format!("the Ops Manager at {name} stays as it is (in_place), and {differs}"),
+            });
+            return Ok(());
+        }
+        match import::difference(ops, facts, &wait)? {
             None => {
                 self.seen.imported = Some(true);
                 self.note(format!(
@@ -220,13 +235,14 @@ impl Look<'_, '_> {
         let Ok(tas) = apply::tas_guid(ops, &self.ground.wait()) else {
             return Ok(());
         };
+        self.tas = Some(tas.clone());
         let Some(group) = scale::group(ops, &tas, &self.ground.wait())? else {
             return Ok(());
         };
         self.seen.one_mysql = Some(group.instances == json!(1));
         let recorded = self
             .facts
-            .and_then(|facts| facts.instances(&tas, &group.name));
+            .and_then(|facts| facts.tas_instances(&group.name));
         self.seen.mysql_as_recorded = recorded.map(|recorded| *recorded == group.instances);
         Ok(())
     }
@@ -250,7 +266,6 @@ impl Look<'_, '_> {
         deployments: Vec<bosh::Deployment>,
     ) -> Result<()> {
         let wait = self.ground.wait();
-        let tas = self.facts.and_then(|facts| facts.of_kind("cf"));
         let (mut instances, mut idle, mut answering) = (0, 0, Vec::new());
         for deployment in deployments {
             let name = deployment.name;
@@ -259,7 +274,7 @@ impl Look<'_, '_> {
                 answering.push(name.clone());
             }
             let runs = apply::idle_among(&found).is_none();
-            if tas.is_some_and(|tas| tas.guid == name) {
+            if self.tas.as_ref() == Some(&name) {
                 self.seen.tas_runs = Some(runs);
             }
             if name.starts_with(PREFIX) {

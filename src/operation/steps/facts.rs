@@ -48,6 +48,7 @@ pub(in crate::operation) struct Deployed {
 pub(in crate::operation) struct Product {
     pub(in crate::operation) guid: String,
     pub(in crate::operation) kind: String,
+    pub(in crate::operation) version: String,
     /// Group and staged number of instances, a number or `automatic`.
     pub(in crate::operation) groups: Vec<(String, Value)>,
 }
@@ -128,6 +129,7 @@ impl Facts {
                 .map(|product| Product {
                     guid: product.guid,
                     kind: product.kind,
+                    version: product.version,
                     groups: product
                         .groups
                         .into_iter()
@@ -143,10 +145,13 @@ impl Facts {
         self.products.iter().find(|one| one.kind == kind)
     }
 
-    /// How many instances a group had.
-    pub(in crate::operation) fn instances(&self, product: &str, group: &str) -> Option<&Value> {
-        let product = self.products.iter().find(|one| one.guid == product)?;
-        let found = product.groups.iter().find(|(name, _)| name == group)?;
+    /// How many instances a group of TAS had. A standby's TAS has another GUID than the recorded one.
+    pub(in crate::operation) fn tas_instances(&self, group: &str) -> Option<&Value> {
+        let found = self
+            .of_kind("cf")?
+            .groups
+            .iter()
+            .find(|(name, _)| name == group)?;
         Some(&found.1).filter(|count| !count.is_null())
     }
 }

@@ -164,6 +164,28 @@ pub(in crate::operation) fn difference(
     })
 }
 
+/// What is other about the target's TAS than recorded: its release, or that there is none. Its GUID does not
+/// count: one that was set up on its own has another.
+pub(in crate::operation) fn other_tas(
+    ops: &mut OpsManager,
+    facts: &Facts,
+    wait: &crate::http::Wait,
+) -> Result<Option<String>, opsman::Error> {
+    let Some(recorded) = facts.of_kind("cf") else {
+        return Ok(None);
+    };
+    let version = &recorded.version;
+    let staged = ops.staged_products(wait)?;
+    Ok(match staged.iter().find(|one| one.kind == recorded.kind) {
+        None => Some(format!("it has no TAS, of which {version} is recorded")),
+        Some(there) if there.product_version == *version => None,
+        Some(there) => Some(format!(
+            "its TAS is {} where {version} is recorded",
+            there.product_version
+        )),
+    })
+}
+
 fn check_version(ground: &Ground<'_>, ops: &mut OpsManager, facts: &Facts) -> Result<()> {
     let there = ops.info(&ground.wait())?.version;
     let recorded = &facts.ops_manager_version;

@@ -112,7 +112,7 @@ pub(super) fn scale_up(ground: &Ground<'_>) -> Result<StepEnd> {
         ));
         return Ok(ground.end(true, said));
     };
-    let Some(recorded) = facts.instances(&tas, &group.name) else {
+    let Some(recorded) = facts.tas_instances(&group.name) else {
         bail!(
             "the foundation record of backup {} does not say how many instances group {} of {tas} had; set the number in Ops Manager's resource config and apply changes",
             ground.backup_id(),
