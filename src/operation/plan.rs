@@ -2,6 +2,7 @@
 //! person must do or decide, what is done already, how long each may take. Changes nothing.
 
 mod conditions;
+mod drilled;
 mod steps;
 mod target;
 mod times;
@@ -13,6 +14,7 @@ use super::settings::{Choices, Origin, Settings};
 use super::steps::facts::Facts;
 use super::steps::ground::Ground;
 use crate::report::restore::Plan;
+use drilled::Drills;
 use target::Target;
 
 /// What the backup holds, as far as it decides what there is to do.
@@ -72,6 +74,8 @@ pub fn plan(
     let mut notes = Vec::new();
     let facts = facts(&ground, holds, &mut notes)?;
     let target = Target::look(&ground, facts.as_ref(), &mut notes)?;
+    let drills = Drills::of(&ground)?;
+    let steps = steps::of(&ground, holds, facts.as_ref(), &target, &drills);
     let manifest = &ground.believed.signed.manifest;
     Ok(Plan {
         foundation: manifest.foundation.to_string(),
@@ -84,7 +88,8 @@ pub fn plan(
             .collect(),
         scope: holds.scope().to_owned(),
         conditions: conditions::of(&ground, holds, facts.as_ref(), &target),
-        steps: steps::of(&ground, holds, facts.as_ref(), &target),
+        total: times::total(&steps, drills.newest),
+        steps,
         target: notes,
     })
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub conditions: Vec<Condition>,
     /// In order.
     pub steps: Vec<PlanStep>,
+    /// What is left of them takes together, where anything can be told.
+    pub total: Option<Expected>,
 }
 
 /// Something that must hold.

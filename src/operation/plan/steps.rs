@@ -6,6 +6,7 @@ use super::super::steps::facts::{Facts, Run};
 use super::super::steps::ground::Ground;
 use super::super::steps::state_file::Names;
 use super::Holds;
+use super::drilled::Drills;
 use super::target::{Target, progress};
 use super::times;
 use crate::report::restore::{Expected, PlanStep, Progress, Who};
@@ -15,12 +16,14 @@ pub(super) fn of(
     holds: Holds,
     facts: Option<&Facts>,
     target: &Target,
+    drills: &Drills,
 ) -> Vec<PlanStep> {
     let mut plan = Steps {
         ground,
         holds,
         facts,
         target,
+        drills,
         steps: Vec::new(),
     };
     let in_place = ground.choices.in_place;
@@ -36,11 +39,21 @@ pub(super) fn of(
     plan.steps
 }
 
+/// Who does a step.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    /// Lifeboat: `lifeboat restore` and this name.
+    Lifeboat(&'a str),
+    Person,
+    Decision,
+}
+
 struct Steps<'a, 'g> {
     ground: &'a Ground<'g>,
     holds: Holds,
     facts: Option<&'a Facts>,
     target: &'a Target,
+    drills: &'a Drills,
     steps: Vec<PlanStep>,
 }
 
@@ -48,11 +61,19 @@ impl Steps<'_, '_> {
     fn push(
         &mut self,
         title: &str,
-        who: Who,
+        by: By<'_>,
         state: Progress,
         expected: Option<Expected>,
         notes: &[&str],
     ) {
+        let (who, expected) = match by {
+            By::Lifeboat(step) => (
+                self.automatic(step),
+                self.drills.expected(step).or(expected),
+            ),
+            By::Person => (Who::Person, expected),
+            By::Decision => (Who::Decision, expected),
+        };
         self.steps.push(PlanStep {
             title: title.to_owned(),
             who,
@@ -74,7 +95,7 @@ impl Steps<'_, '_> {
         let imported = self.target.imported;
         self.push(
             "the infrastructure: networks, images, load balancers, DNS, certificates, accounts",
-            Who::Person,
+            By::Person,
             if imported == Some(true) {
                 Progress::Done
             } else {
@@ -85,7 +106,7 @@ impl Steps<'_, '_> {
         );
         self.push(
             "a new Ops Manager VM of the recorded version; nobody sets it up",
-            Who::Person,
+            By::Person,
             match (self.target.fresh, imported) {
                 (Some(true), _) | (_, Some(true)) => Progress::Done,
                 _ => progress(self.target.fresh),
@@ -106,14 +127,14 @@ impl Steps<'_, '_> {
         );
         self.push(
             "import the installation",
-            self.automatic("ops-manager"),
+            By::Lifeboat("ops-manager"),
             progress(imported),
             Some(times::minutes(10, 60, because)),
             &["users and passwords are those of the backup afterwards"],
         );
         self.push(
             "settings that differ on the target: networks, IaaS accounts, host names, load balancers, certificates, another external blobstore or database",
-            Who::Decision,
+            By::Decision,
             Progress::Open,
             None,
             &["in Ops Manager, before anything is applied; none where the target is like the original"],
@@ -121,7 +142,7 @@ impl Steps<'_, '_> {
         if in_place {
             self.push(
                 "bosh-state.json",
-                Who::Person,
+                By::Person,
                 Progress::NotNeeded,
                 None,
                 &["in place it is kept; where the director lost its disk, correct the disk in it"],
@@ -135,7 +156,7 @@ impl Steps<'_, '_> {
         };
         self.push(
             "move bosh-state.json aside, which names the original's director VM",
-            self.automatic("bosh-state"),
+            By::Lifeboat("bosh-state"),
             progress(gone),
             Some(times::minutes(1, 1, "one command over SSH")),
             &[],
@@ -157,7 +178,7 @@ impl Steps<'_, '_> {
             );
             self.push(
                 "Apply Changes for the director alone",
-                self.automatic("apply-director"),
+                By::Lifeboat("apply-director"),
                 if in_place {
                     Progress::Open
                 } else {
@@ -177,7 +198,7 @@ impl Steps<'_, '_> {
         };
         self.push(
             "restore the director: its database, blobstore, CredHub and UAA",
-            self.automatic("director"),
+            By::Lifeboat("director"),
             progress(restored),
             expected,
             &["deletes the director's present blobs first; a snapshot of its VM before this helps, where the IaaS has them"],
@@ -190,7 +211,7 @@ impl Steps<'_, '_> {
         let least = u32::try_from(count).unwrap_or(u32::MAX / 60);
         self.push(
             "clear stale references, behind the isolation guard",
-            self.automatic("references"),
+            By::Lifeboat("references"),
             progress(self.target.isolated),
             Some(times::minutes(
                 least,
@@ -206,7 +227,7 @@ impl Steps<'_, '_> {
         let stemcells = u32::try_from(stemcells).unwrap_or(u32::MAX / 60);
         self.push(
             "upload the stemcells from the mirror",
-            self.automatic("stemcells"),
+            By::Lifeboat("stemcells"),
             progress(
                 self.target
                     .stemcells
@@ -234,7 +255,7 @@ impl Steps<'_, '_> {
         if external {
             self.push(
                 "external databases and blobstores: empty databases of the same kind, the blobstore or a copy of it",
-                Who::Person,
+                By::Person,
                 Progress::Open,
                 None,
                 &[],
@@ -243,7 +264,7 @@ impl Steps<'_, '_> {
         let one = self.target.one_mysql;
         self.push(
             "scale MySQL to one instance",
-            self.automatic("scale-down"),
+            By::Lifeboat("scale-down"),
             match self.target.tas_runs {
                 // Scaled down, deployed and maybe scaled up again since.
                 Some(true) if one == Some(false) && self.target.mysql_as_recorded == Some(true) => {
@@ -266,7 +287,7 @@ impl Steps<'_, '_> {
         );
         self.push(
             "Apply Changes for TAS, errands on",
-            self.automatic("apply-tas"),
+            By::Lifeboat("apply-tas"),
             progress(self.target.tas_runs),
             Some(expected),
             &[],
@@ -278,7 +299,7 @@ impl Steps<'_, '_> {
             };
             self.push(
                 "restore TAS: its databases and blobstore",
-                self.automatic("tas"),
+                By::Lifeboat("tas"),
                 state,
                 Some(times::data(&component)),
                 &[
@@ -294,7 +315,7 @@ impl Steps<'_, '_> {
         );
         self.push(
             "scale MySQL back to the recorded number",
-            self.automatic("scale-up"),
+            By::Lifeboat("scale-up"),
             match (self.target.mysql_as_recorded, self.target.tas_runs) {
                 (Some(true), Some(true)) => Progress::Done,
                 (None, _) => Progress::Unknown,
@@ -326,7 +347,7 @@ impl Steps<'_, '_> {
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX / 60);
         self.push(
             "make the on-demand service instances again, by their brokers' errands",
-            self.automatic("recreate-instances"),
+            By::Lifeboat("recreate-instances"),
             progress(self.target.instances_run),
             Some(times::minutes(
                 5 * count,
@@ -349,7 +370,7 @@ impl Steps<'_, '_> {
         }
         self.push(
             "restore the data of the saved service instances",
-            self.automatic("service-instances"),
+            By::Lifeboat("service-instances"),
             Progress::Unknown,
             Some(expected),
             &["instances that carry no backup scripts come back empty; the backup's instances.json lists them; then restart the apps that are bound"],
@@ -363,7 +384,7 @@ impl Steps<'_, '_> {
             if name.starts_with("deployment/") {
                 self.push(
                     &format!("restore {name}"),
-                    self.automatic(name),
+                    By::Lifeboat(name),
                     Progress::Unknown,
                     Some(times::data(component)),
                     &["deploy it first, where its VMs are gone: Apply Changes for a tile, `bosh deploy --recreate --fix` else"],
@@ -373,14 +394,14 @@ impl Steps<'_, '_> {
         if self.holds.director && !self.ground.choices.in_place {
             self.push(
                 "deploy the other tiles and deployments; data services without backup scripts by their own guides",
-                Who::Person,
+                By::Person,
                 Progress::Open,
                 None,
                 &["the coverage table of the backup names them"],
             );
             self.push(
                 "delete orphaned disks in the IaaS, once all is well",
-                Who::Decision,
+                By::Decision,
                 Progress::Open,
                 None,
                 &["`bosh disks --orphaned` lists them"],

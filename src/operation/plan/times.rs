@@ -1,10 +1,12 @@
 //! How long steps take, from what the backup knows.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::super::steps::facts::{Facts, Run};
+use crate::clock::spoken;
 use crate::repo::format::ComponentRecord;
-use crate::report::restore::Expected;
+use crate::report::restore::{Expected, PlanStep, Progress};
 use crate::report::units;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -43,8 +45,8 @@ pub(super) fn data(component: &ComponentRecord) -> Expected {
             "{} in {} artifacts; the backup drained them in {}, its scripts took {}",
             units::bytes(bytes),
             component.artifacts.len(),
-            crate::clock::spoken(drain),
-            crate::clock::spoken(scripts)
+            spoken(drain),
+            spoken(scripts)
         ),
     }
 }
@@ -69,17 +71,46 @@ pub(super) fn apply(
             because: format!(
                 "{} such runs of Apply Changes are recorded, which took {} to {}; here every VM is made anew",
                 took.len(),
-                crate::clock::spoken(*least),
-                crate::clock::spoken(*most)
+                spoken(*least),
+                spoken(*most)
             ),
         },
         _ => otherwise,
     }
 }
 
+/// Of the steps that are not done and whose time can be told; `newest` is a drill's.
+pub(super) fn total(steps: &[PlanStep], newest: Option<Duration>) -> Option<Expected> {
+    let left = |step: &&PlanStep| !matches!(step.state, Progress::Done | Progress::NotNeeded);
+    let left: Vec<&PlanStep> = steps.iter().filter(left).collect();
+    let told: Vec<&Expected> = left
+        .iter()
+        .filter_map(|step| step.expected.as_ref())
+        .collect();
+    let mut because = format!(
+        "the sum of {} steps; {} more, which people do or decide, take what they take",
+        told.len(),
+        left.len() - told.len()
+    );
+    if let Some(newest) = newest {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            because,
+            "; the newest drill that passed took {}",
+            spoken(newest)
+        );
+    }
+    (!told.is_empty()).then(|| Expected {
+        least: told.iter().map(|one| one.least).sum(),
+        most: told.iter().map(|one| one.most).sum(),
+        because,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::restore::Who;
 
     #[test]
     fn earlier_runs_count_more_than_hearsay() {
@@ -105,5 +136,28 @@ mod tests {
         );
         let none = apply(None, |_| true, minutes(15, 30, "hearsay"));
         assert_eq!(none, minutes(15, 30, "hearsay"));
+    }
+    #[test]
+    fn what_is_done_and_what_nobody_can_tell_is_not_summed() {
+        let step = |state, expected| PlanStep {
+            title: String::new(),
+            who: Who::Person,
+            state,
+            notes: Vec::new(),
+            expected,
+        };
+        let steps = [
+            step(Progress::Done, Some(minutes(10, 20, ""))),
+            step(Progress::Open, Some(minutes(1, 2, ""))),
+            step(Progress::Unknown, Some(minutes(3, 5, ""))),
+            step(Progress::Open, None),
+        ];
+        let sum = total(&steps, Some(MINUTE * 4)).unwrap();
+        assert_eq!((sum.least, sum.most), (MINUTE * 4, MINUTE * 7));
+        assert_eq!(
+            sum.because,
+            "the sum of 2 steps; 1 more, which people do or decide, take what they take; the newest drill that passed took 4 min 00 s"
+        );
+        assert_eq!(total(&steps[..1], None), None);
     }
 }

@@ -22,6 +22,7 @@ use crate::remote::Remote;
 use crate::repo::catalogue::Believed;
 use crate::repo::format::{ArtifactRecord, ComponentRecord};
 use crate::repo::index::Root;
+use crate::repo::proof::Proofs;
 use crate::repo::reader::Reader;
 use crate::report::restore::StepEnd;
 
@@ -115,6 +116,11 @@ impl<'a> Ground<'a> {
         let manifest = &self.believed.signed.manifest;
         let reader = self.stores.reader(manifest, &identity)?;
         Ok(self.reader.get_or_init(|| reader))
+    }
+
+    /// Results of verifications and drills.
+    pub(in crate::operation) fn proofs(&self) -> Proofs {
+        self.stores.proofs()
     }
 
     /// From now on a store that fails is waited for.

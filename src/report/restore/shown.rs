@@ -47,6 +47,9 @@ pub fn plan(plan: &Plan) -> String {
     for (at, step) in plan.steps.iter().enumerate() {
         one_step(&mut text, at + 1, step);
     }
+    if let Some(total) = &plan.total {
+        let _ = writeln!(text, "\nIn all {}", takes(total));
+    }
     text
 }
 
@@ -91,7 +94,7 @@ fn takes(expected: &Expected) -> String {
 
 /// A plan for programs: durations in seconds, absent is absent.
 pub fn plan_json(plan: &Plan) -> Value {
-    json!({
+    let mut value = json!({
         "foundation": plan.foundation,
         "backup": plan.backup,
         "finished": plan.finished,
@@ -100,6 +103,18 @@ pub fn plan_json(plan: &Plan) -> Value {
         "target": plan.target,
         "conditions": plan.conditions.iter().map(condition_json).collect::<Vec<_>>(),
         "steps": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
+    });
+    if let (Some(map), Some(total)) = (value.as_object_mut(), &plan.total) {
+        map.insert("expected".to_owned(), expected_json(total));
+    }
+    value
+}
+
+fn expected_json(expected: &Expected) -> Value {
+    json!({
+        "least_seconds": expected.least.as_secs(),
+        "most_seconds": expected.most.as_secs(),
+        "because": expected.because,
     })
 }
 
@@ -136,12 +151,7 @@ fn step_json(step: &PlanStep) -> Value {
             map.insert("command".to_owned(), json!(command));
         }
         if let Some(expected) = &step.expected {
-            let expected = json!({
-                "least_seconds": expected.least.as_secs(),
-                "most_seconds": expected.most.as_secs(),
-                "because": expected.because,
-            });
-            map.insert("expected".to_owned(), expected);
+            map.insert("expected".to_owned(), expected_json(expected));
         }
     }
     value
@@ -186,6 +196,11 @@ mod tests {
                     }),
                 },
             ],
+            total: Some(Expected {
+                least: Duration::from_secs(60),
+                most: Duration::from_secs(120),
+                because: "the sum of 1 steps".to_owned(),
+            }),
         }
     }
 
@@ -198,6 +213,7 @@ mod tests {
             "  1. by hand: the infrastructure",
             "  2. restore the director  [done already]",
             "       $ lifeboat restore director ID",
+            "In all 1 min 00 s to 2 min 00 s: the sum of 1 steps",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
@@ -207,6 +223,7 @@ mod tests {
         assert_eq!(value["steps"][1]["command"], "lifeboat restore director ID");
         assert_eq!(value["steps"][1]["expected"]["least_seconds"], 900);
         assert_eq!(value["steps"][0].get("command"), None);
+        assert_eq!(value["expected"]["most_seconds"], 120);
     }
 
     #[test]

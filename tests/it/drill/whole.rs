@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Origin, Scratch, proofs, steps};
+use super::{Origin, Scratch, proofs, steps, within};
+use crate::support::process;
 
 #[test]
 fn a_drill_restores_proves_and_takes_down_and_the_next_one_does_again() {
@@ -50,6 +51,18 @@ fn a_drill_restores_proves_and_takes_down_and_the_next_one_does_again() {
     assert_eq!(proof["result"], "passed");
     assert_eq!(proof["rto_ms"], drilled["rto_ms"]);
     assert_eq!(proof["steps"].as_array().unwrap().len(), expected.len());
+    // The plan for the worst day goes by what the drill took.
+    let arguments = ["restore", "plan", &origin.id];
+    let plan = origin.scene.lifeboat(&arguments, &json!({}));
+    let plan = process::finish(process::start(within(&origin.scene.foundation, plan), ""));
+    let plan = plan.ok().stdout;
+    for words in [
+        ": a drill took ",
+        "In all ",
+        "; the newest drill that passed took ",
+    ] {
+        assert!(plan.contains(words), "{words}\n{plan}");
+    }
     // It may be asked for again, and a drill needs a new VM.
     let again = scratch.clean().ok().stdout;
     assert!(again.contains("taken down already"), "{again}");
