@@ -217,7 +217,7 @@ fn dispatch(
         Command::Restore { json, .. } => restore::run(context, &configuration, json, stdout),
         Command::Drill { json, .. } => drill::run(context, &configuration, json, stdout),
         Command::DrillCleanup { .. } => drill::run(context, &configuration, false, stdout),
-        Command::Stage(_) => stage::run(context, &configuration, stdout),
+        Command::Stage(asked) => stage::run(context, &configuration, &asked, stdout),
         Command::List { all, limit, json } => {
             let most = (!all).then_some(limit);
             list::run(context, settings, most, json, stdout)

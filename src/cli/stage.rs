@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{Ended, print};
+use super::{Ended, print, print_json};
 use crate::config::{Action, Configuration, Door};
 use crate::operation::settings::is_backup_id;
 use crate::operation::{self, Context};
@@ -25,6 +25,9 @@ pub(super) struct Asked {
     /// Removes what is staged.
     #[arg(long)]
     remove: bool,
+    /// A JSON document in place of the table.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Asked {
@@ -63,12 +66,16 @@ fn asked(words: &[String]) -> (&[String], Option<&String>) {
 pub(super) fn run(
     context: &Context,
     configuration: &Configuration,
+    asked: &Asked,
     stdout: &mut dyn Write,
 ) -> Result<Ended> {
     let Action::Stage(staging) = &configuration.action else {
         bail!("there is nothing to stage");
     };
     let staged = operation::stage(context, &configuration.settings, staging)?;
+    if asked.json {
+        return print_json(stdout, &stage::json(&staged));
+    }
     print(stdout, &stage::text(&staged))
 }
 

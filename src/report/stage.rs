@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::text::{Side, Table};
 use super::units::{bytes, count};
-use crate::clock::spoken;
+use crate::clock::{millis, spoken};
 
 /// What is staged now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,6 +88,31 @@ fn row(one: &StagedArtifact, took: Duration) -> Vec<String> {
     ]
 }
 
+/// The same for programs: times in milliseconds; `backup` is absent where what was staged is removed.
+pub fn json(staged: &Staged) -> Value {
+    if staged.backup.is_empty() {
+        return json!({ "removed": staged.removed });
+    }
+    let artifact = |one: &StagedArtifact| {
+        json!({
+            "component": one.component,
+            "instance": one.instance,
+            "name": one.name,
+            "files": one.files,
+            "bytes": one.bytes,
+            "sent_files": one.sent_files,
+            "sent_bytes": one.sent_bytes,
+            "wire_bytes": one.wire_bytes,
+            "ms": millis(one.took),
+        })
+    };
+    json!({
+        "backup": staged.backup,
+        "artifacts": staged.artifacts.iter().map(artifact).collect::<Vec<_>>(),
+        "ms": millis(staged.took),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +144,9 @@ mod tests {
         for part in ["total", "10 GiB", "2.0 MiB", "4.0 MiB", "15"] {
             assert!(last.contains(part), "{part}: {text}");
         }
+        let value = json(&staged);
+        assert_eq!(value["ms"], 15_000);
+        assert_eq!(value["artifacts"][1]["sent_bytes"], 1 << 20);
     }
 
     #[test]
@@ -125,5 +155,6 @@ mod tests {
         assert_eq!(text(&staged), "nothing was staged\n");
         staged.removed = vec!["g/u0".to_owned(), "g/u1".to_owned()];
         assert_eq!(text(&staged), "removed what was staged on g/u0, g/u1\n");
+        assert_eq!(json(&staged), json!({"removed": ["g/u0", "g/u1"]}));
     }
 }

@@ -14,7 +14,7 @@ use crate::support::foundation::path_with_tools;
 use crate::support::scene::{Scene, files};
 
 /// The real bbr.
-struct Bbr {
+pub(crate) struct Bbr {
     program: PathBuf,
     work: PathBuf,
     arguments: Vec<String>,
@@ -46,7 +46,7 @@ impl Bbr {
         })
     }
 
-    fn deployment(scene: &Scene, name: &str) -> Option<Self> {
+    pub(crate) fn deployment(scene: &Scene, name: &str) -> Option<Self> {
         let ready = &scene.foundation.ready;
         let (text, director) = (
             |value: &Value| value.as_str().unwrap().to_owned(),
@@ -96,7 +96,7 @@ impl Bbr {
 
     /// Backs up; the directory it made.
     #[track_caller]
-    fn backup(&self, more: &[&str]) -> PathBuf {
+    pub(crate) fn backup(&self, more: &[&str]) -> PathBuf {
         self.run(&[&["backup"], more].concat());
         let made = std::fs::read_dir(&self.work)
             .unwrap()
@@ -106,7 +106,7 @@ impl Bbr {
     }
 
     #[track_caller]
-    fn restore(&self, artifact: &Path) {
+    pub(crate) fn restore(&self, artifact: &Path) {
         self.run(&["restore", "--artifact-path", artifact.to_str().unwrap()]);
     }
 }

@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
-use super::{COMPONENT, DATA, STAGE, backup, restored, scene, sent, shell, stage};
-use crate::support::scene::files;
+use super::{
+    COMPONENT, DATA, LOOK, STAGE, backup, restored, restored_beside_another, same, scene, seen,
+    sent, shell, spec, stage, without_times,
+};
+use crate::bbr::Bbr;
+use crate::support::scene::{Scene, files};
 
 #[test]
 fn a_failover_sends_what_changed_and_finds_what_was_backed_up() {
@@ -30,7 +34,12 @@ fn a_failover_sends_what_changed_and_finds_what_was_backed_up() {
     );
 
     // A second run has nothing to send.
-    let again = stage(&scene, &["latest"]).ok().log();
+    let again = stage(&scene, &["latest", "--json"]).ok();
+    let value = again.json();
+    assert_eq!(value["backup"], first.as_str(), "{value}");
+    assert_eq!(value["artifacts"][0]["sent_files"], 0, "{value}");
+    assert!(value["artifacts"][0]["files"].as_u64().unwrap() > 300);
+    let again = again.log();
     assert!(again.contains(", of which 0, 0 B were sent"), "{again}");
 
     shell(
@@ -124,6 +133,34 @@ fn an_upload_that_fails_leaves_what_is_staged_for_the_next() {
     std::fs::rename(&aside, store.join(&lost[0])).unwrap();
     let log = restored(&scene, &second, &left);
     assert_eq!(sent(&log), Some(1), "{log}");
+}
+
+#[test]
+fn the_real_bbr_neither_sees_nor_touches_what_is_staged() {
+    let mut tame = spec();
+    // bbr's own sums are no good for some names.
+    tame["deployments"][0]["groups"][0]["instances"][0]["files"][DATA]["tree"]["wild"] =
+        false.into();
+    let scene = Scene::with_stores(&tame, &["one"]);
+    let Some(bbr) = Bbr::deployment(&scene, "dep") else {
+        return;
+    };
+    let (id, left) = backup(&scene);
+    stage(&scene, &[&id]).ok();
+    let look = || shell(&scene, &format!("cd {STAGE} && {LOOK}"));
+    let staged = look();
+    bbr.backup(&[]);
+    assert_eq!(seen(&scene, "backup"), left);
+    bbr.restore(&scene.download(&id).join(COMPONENT));
+    same(
+        &without_times(&seen(&scene, "restore")),
+        &without_times(&left),
+        "bbr",
+    );
+    assert_eq!(look(), staged);
+    // bbr does not wait for the removal of its users.
+    let log = restored_beside_another(&scene, &id, &left);
+    assert_eq!(sent(&log), Some(0), "{log}");
 }
 
 #[test]
