@@ -13,7 +13,6 @@ Needs what ci/setup installs and a release build; takes some minutes.
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -24,11 +23,14 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(HOME, "ci"), os.path.join(HOME, "benches/compare")]
 
 import demo  # noqa: E402
+from contenders import upload_time  # noqa: E402
 from demo import Running  # noqa: E402
 from report import machine  # noqa: E402
 
-IMPORT, APPLY = 5, 8  # seconds that the simulated Ops Manager takes
-BETWEEN, AFTER = 20, 15  # seconds from the first backup to the second, and from that to the disaster
+# Seconds: the simulated Ops Manager's for an import and for each part of an Apply Changes; from the first backup to the
+# second, and from that to the disaster.
+IMPORT, APPLY, BETWEEN, AFTER = 5, 8, 20, 15
+QUICK = 0.2, 0.2, 3, 3
 FAILOVER = ("scale-down", "apply-tas", "tas", "scale-up")
 SERVICES = ("recreate-instances", "service-instances")
 # Steps of a drill that are no part of a restore.
@@ -40,9 +42,11 @@ LAST_BEAT = "select coalesce(max(at), 0) from beats"
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blobs", type=int, default=1024, help="MiB of blobs")
+    parser.add_argument("--quick", action="store_true", help="seconds for minutes, to see that it still measures")
     parser.add_argument("--out", help="file for the page")
     parser.add_argument("--programs", default=os.path.join(HOME, "target/release"), help="directory of the programs")
     options = parser.parse_args()
+    options.pace = QUICK if options.quick else (IMPORT, APPLY, BETWEEN, AFTER)
     demo.PROGRAMS = options.programs
     demo.WORK = tempfile.mkdtemp(prefix="lifeboat-sites-")
     try:
@@ -59,6 +63,7 @@ def main():
 class Sites:
     def __init__(self, options):
         self.found = {}
+        self.importing, self.applying, self.between, self.after = options.pace
         self.stores = Running({"stores": [{"name": "dc2", "tls": True}]})
         self.origin = Running({**demo.SPEC, "tas": {"blobs": 2000, "big_blobs": options.blobs // 4, "big_bytes": 4 << 20,
                                                     "rows": 1000, "unlock_seconds": 1, "services": 2}})
@@ -70,9 +75,9 @@ class Sites:
     def measured(self):
         first = self.back_up()
         demo.change(self.origin)
-        self.beats(BETWEEN)
+        self.beats(self.between)
         newest = self.back_up()
-        self.beats(AFTER)
+        self.beats(self.after)
         self.lost = float(self.origin.ask("sql", query=LAST_BEAT)["text"])
         self.found["instances"] = len(self.origin.ready["instances"])
         self.origin.end()
@@ -103,7 +108,7 @@ class Sites:
     def cold(self, backup):
         """A drill, which runs every step, where there is nothing."""
         demo.stemcell_mirror()
-        self.site = Running({"opsman": {"state": "fresh", "import_seconds": IMPORT, "install_seconds": APPLY}, "postgres": {"rows": 0},
+        self.site = Running({"opsman": {"state": "fresh", "import_seconds": self.importing, "install_seconds": self.applying}, "postgres": {"rows": 0},
                              "router": True, "capi": {}, "credhub": True})
         about = {"foundation": demo.FOUNDATION, "stores": self.source["stores"], "trusted_workers": self.source["trusted_workers"],
                  "recovery_identity": self.keys["recovery"], "worker_identity": self.keys["worker"],
@@ -125,7 +130,7 @@ class Sites:
             said = self.run("restore", step, backup)
             steps[step] = time.monotonic() - began
             if step == "tas":
-                upload = seconds(re.search(r"phases of tas .*?upload ([^,\n]+)", said).group(1))
+                upload = upload_time(said)
         return {"steps": steps, "upload": upload, "rpo": self.behind()}
 
     def run(self, *arguments):
@@ -143,12 +148,6 @@ def written(name, configuration):
     with open(path, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         json.dump(configuration, file)
     return path
-
-
-def seconds(text):
-    """Of `1 min 2 s`, `350 ms`, `4.1 s`."""
-    units = {"ms": 0.001, "s": 1, "min": 60, "h": 3600}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+) (ms|s|min|h)", text))
 
 
 def topologies(found):
@@ -169,6 +168,7 @@ def topologies(found):
 
 
 def page(options, found):
+    importing, applying, between, after = options.pace
     commit = subprocess.run(["git", "-C", HOME, "log", "-1", "--format=%cs"], capture_output=True, text=True, check=False).stdout.strip()
     lines = [
         "# Standby sites, measured in a simulation", "",
@@ -176,8 +176,8 @@ def page(options, found):
         f"- Machine: {machine()}",
         f"- Date: {time.strftime('%Y-%m-%d')}; source of {commit or 'an unknown day'}; load before: {os.getloadavg()[0]:.1f}",
         f"- One run. {options.blobs} MiB of blobs in one blobstore, {found['instances']} instances, PostgreSQL; 1 % of the blobs changed between two backups "
-        f"{BETWEEN} s apart, the disaster {AFTER} s after the second, a row written each second until then",
-        f"- Simulated: Ops Manager, director, IaaS. An import takes {IMPORT} s and each part of an Apply Changes {APPLY} s here; in life tens of minutes and hours. "
+        f"{between} s apart, the disaster {after} s after the second, a row written each second until then",
+        f"- Simulated: Ops Manager, director, IaaS. An import takes {importing} s and each part of an Apply Changes {applying} s here; in life tens of minutes and hours. "
         "SSH, instances, scripts, database, stores and all bytes are real, on one machine", "",
         "**RTO** is the sum of the steps that are left; what people do (notice, decide, switch the traffic, make a VM) is not in it. **RPO** is the work that "
         "the restored database lacked: from its last row to the disaster. Both on the newest backup.", "",

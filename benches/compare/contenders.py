@@ -78,8 +78,7 @@ class Lifeboat(Contender):
         """What it cost, and how long it moved artifacts onto instances, by its own log: the phase between check and lock."""
         said = []
         found = self.step(lambda step: said.append(step.run([self.program, *arguments], LIFEBOAT_CONFIG=self.configuration)))
-        upload = re.search(r"\bphases of .*\bupload ((?:[\d.]+ (?:h|min|s)\b ?)+)", said[0])
-        return {**found, "transfer": seconds(upload.group(1)) if upload else None}
+        return {**found, "transfer": upload_time(said[0])}
 
     def backup(self):
         return self.run("backup", f"deployment/{self.deployment}")
@@ -91,10 +90,13 @@ class Lifeboat(Contender):
         return self.run("stage", f"deployment/{self.deployment}", "latest")
 
 
-def seconds(spoken):
-    """Of `2.5 s`, `1 min 04 s`, `1 h 02 min`."""
+def upload_time(log):
+    """Seconds of the phase `upload` in the log of a restore, which says `2.5 s`, `1 min 04 s`, `1 h 02 min`; None without one."""
+    found = re.search(r"\bphases of .*\bupload ((?:[\d.]+ (?:h|min|s)\b ?)+)", log)
+    if not found:
+        return None
     units = {"s": 1, "min": 60, "h": 3600}
-    words = spoken.split()
+    words = found.group(1).split()
     return sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2]))
 
 

@@ -1,4 +1,4 @@
-//! `ci/bench` at its smallest: that it still measures, not what.
+//! `ci/bench` and `benches/sites.py` at their smallest: that they still measure, not what.
 
 use std::path::Path;
 use std::process::Command;
@@ -65,4 +65,41 @@ fn the_bench_measures_every_step_from_outside() {
         said.contains("| first backup: wall time, against bbr | blobs | 0.333 | not measured |"),
         "{said}"
     );
+}
+
+#[test]
+fn the_sites_of_every_topology_are_measured() {
+    let page = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/sites.py"))
+        .args(["--quick", "--blobs", "16", "--programs"])
+        .arg(program("lifeboat").parent().unwrap())
+        .arg("--out")
+        .arg(page.path())
+        .env("PATH", path_with_tools())
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let text = std::fs::read_to_string(page.path()).unwrap();
+    let standby = include_str!("../../docs/standby-measured.md");
+    assert_eq!(rows(&text).count(), 8, "{text}");
+    for (row, published) in rows(&text).zip(rows(standby)) {
+        let steps = |row: &str| row.matches('`').count() / 2;
+        assert_eq!(name(row), name(published));
+        assert_eq!(steps(row), steps(published), "{row}");
+    }
+    // The row of each second that no backup has is lost.
+    let cold = rows(&text).find(|row| name(row) == "active-cold").unwrap();
+    let cells: Vec<_> = cold.split('|').map(str::trim).collect();
+    let lost: f64 = cells[4].strip_suffix(" s").unwrap().parse().unwrap();
+    assert!(lost >= 2.0, "{cold}");
+}
+
+/// Rows of topologies.
+fn rows(page: &str) -> impl Iterator<Item = &str> {
+    page.lines().filter(|line| line.starts_with("| active-"))
+}
+
+fn name(row: &str) -> &str {
+    row.split('|').nth(1).unwrap().trim()
 }
