@@ -167,20 +167,9 @@ impl Environment {
 
 /// Maps and lists stand in a variable as YAML or JSON; everything else is a text.
 fn value_of(path: &str, text: &str, name: &str) -> Result<Value, Invalid> {
-    let structured = [
-        "stores",
-        "ops_manager",
-        "director",
-        "bosh",
-        "tas",
-        "limits",
-        "retention",
-        "drill",
-        "drill.checks",
-        "probes",
-        "alerts",
-    ]
-    .contains(&path);
+    let structured = model::keys()
+        .iter()
+        .any(|(section, _)| !section.is_empty() && section.trim_end_matches("[]") == path);
     // A time for all, or a map.
     let either = ["alerts.max_age", "alerts.max_proof_age"].contains(&path);
     let structured = structured || either && text.trim_start().starts_with('{');
@@ -240,6 +229,18 @@ mod tests {
                 "stores": [{"name": "a", "path": "/b"}],
             })
         );
+    }
+
+    #[test]
+    fn every_map_may_be_one_variable() {
+        for name in ["CLOUD_CONTROLLER", "CREDHUB", "OPS_MANAGER", "ALERTS"] {
+            let variable = format!("LIFEBOAT_{name}");
+            let merged = merged(&[(&variable, "{url: https://x}")]);
+            let key = name.to_lowercase();
+            assert_eq!(merged[&key]["url"], "https://x", "{merged}");
+        }
+        let merged = merged(&[("LIFEBOAT_DRILL_CHECKS", "- {name: app}")]);
+        assert_eq!(merged["drill"]["checks"][0]["name"], "app");
     }
 
     #[test]
