@@ -9,7 +9,7 @@ use super::pages::BasePages;
 use super::sample::Sample;
 use crate::repo::Error;
 use crate::repo::catalogue::{Catalogue, Listed};
-use crate::repo::format::{ArtifactRecord, ComponentRecord, Manifest};
+use crate::repo::format::{ArtifactRecord, ComponentRecord, Manifest, Outcome};
 use crate::repo::id::{BackupId, ComponentName};
 use crate::repo::index::Root;
 use crate::repo::writer::ArtifactName;
@@ -24,6 +24,7 @@ pub struct Artifacts {
     own: Catalogue,
     roots: HashMap<Key, (BackupId, Arc<Root>)>,
     older: Mutex<Older>,
+    on_left: bool,
 }
 
 /// Older backups of the chain: read when an artifact is not in the base.
@@ -45,7 +46,13 @@ impl Artifacts {
                 listed: older.into(),
                 records: HashMap::new(),
             }),
+            on_left: false,
         }
+    }
+
+    /// Whether any is of what a failed run left, which counts for less long than a backup that is listed.
+    pub fn on_left(&self) -> bool {
+        self.on_left
     }
 
     /// Reads the roots of the asked components of a manifest, and looks whether a sample of what
@@ -75,6 +82,7 @@ impl Artifacts {
         let roots = roots
             .into_iter()
             .map(|root| (manifest.id.clone(), Arc::new(root)));
+        self.on_left |= manifest.outcome == Outcome::Partial && !of.is_empty();
         self.roots.extend(keys.zip(roots));
         Ok(())
     }

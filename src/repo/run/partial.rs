@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{Run, random};
 use crate::clock::{self, Clock};
 use crate::repo::Error;
+use crate::repo::base::artifacts::Artifacts;
 use crate::repo::format::{ArtifactRecord, ComponentRecord, Outcome};
 use crate::repo::id::{BackupId, ComponentName};
 use crate::store::WriteMode;
@@ -81,7 +82,11 @@ impl Run {
         };
         let now = clock.now();
         let took = now.duration_since(self.started).unwrap_or_default();
-        if took > self.settings.grace / 4 * 3 {
+        let grace = self.settings.grace;
+        // What an earlier failed run left was up to half the grace old when this one began: by the end of the grace
+        // its objects may be swept. A base that is listed was under no grace at all.
+        let on_left = self.artifacts.as_ref().is_some_and(Artifacts::on_left);
+        if took > if on_left { grace / 2 } else { grace / 4 * 3 } {
             return Ok(None);
         }
         let time = match self.bridge.shutdown().since() {

@@ -226,6 +226,25 @@ fn a_run_longer_than_half_the_grace_does_not_commit_but_leaves_what_it_has() {
 }
 
 #[test]
+fn what_builds_upon_what_was_left_is_left_for_half_the_grace_alone() {
+    let world = World::new();
+    let clock = Moved::new();
+    let run = world.begin_at(Some(&world.worker), &clock, Shutdown::new());
+    fail(&world, &run, &clock).unwrap();
+    clock.go_on(Duration::from_secs(3 * 86_400));
+    let run = world.begin_at(Some(&world.worker), &clock, Shutdown::new());
+    write(&run, "g-0-j.tar", &tar(300, 0));
+    assert_eq!(
+        run.added().plain_bytes,
+        0,
+        "it builds upon what the first left"
+    );
+    // Another four and a half days later that may have been swept, however short this run's own time is.
+    clock.go_on(Duration::from_secs(9 * 86_400 / 2));
+    assert_eq!(run.leave_partial(&clock).unwrap(), None);
+}
+
+#[test]
 fn after_a_signal_only_what_is_in_the_stores_is_left() {
     let world = World::new();
     let shutdown = Shutdown::new();
