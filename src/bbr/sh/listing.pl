@@ -47,6 +47,8 @@ sub list {
   my $processes = @{$parts->{list}} < $most ? scalar @{$parts->{list}} : $most;
   my %totals = (files => 0, bytes => 0, blocks => 0);
   hash_all($parts->{list}, $tool, $most, \%totals);
+  $totals{files} == $parts->{files}
+    or die "$work: $parts->{files} files were found and $totals{files} hashed; is the disk full?\n";
   my $names = join '', map { pack 'n/a*', $_ } user(0), group(0), $tool;
   put('E' . pack('Q>Q>Q>Q>', @totals{qw(files bytes blocks)}, $parts->{others})
     . pack('N N', $processes, int(1000 * (time() - $begin))) . $names);
@@ -76,7 +78,7 @@ sub divide {
   print $others "./\0";
   print $at pack 'w', 0;
   my ($count, $since, $bytes, @parts, $part) = (1, 0, 0);
-  my ($files, $size) = (0, 0);
+  my ($files, $size, $found) = (0, 0, 0);
   local $/ = "\0";
   while (my $entry = <$all>) {
     my $path = substr $entry, 20;
@@ -90,19 +92,22 @@ sub divide {
     $since++;
     # Small ranges, so that few files occupy all processes; then few ranges, for each costs a start.
     if (!$part || $files >= 4096 || $size >= (@parts < 64 ? 64 << 20 : 1 << 30)) {
+      # A full disk shows when what was buffered is written.
+      !$part or close $part or die "$work: $!\n";
       push @parts, scalar @parts;
       $part = writer("part.$parts[-1]");
       ($files, $size) = (0, 0);
     }
     print $part $path;
     $files++;
+    $found++;
     $size += substr $entry, 0, 19;
     $bytes += substr $entry, 0, 19;
   }
   close $all or die "find or sort failed\n";
   unlink "$work/found";
   for my $file ($others, $at, $part) { !$file or close $file or die "$work: $!\n" }
-  return {list => \@parts, others => $count, bytes => $bytes};
+  return {list => \@parts, others => $count, bytes => $bytes, files => $found};
 }
 
 # The fastest SHA-256 here. Only where much is to be hashed is a trial worth its time.

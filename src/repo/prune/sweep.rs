@@ -212,8 +212,9 @@ impl Chain<'_> {
         let Some(manifest) = self.survey.chains.get(&self.swept.id) else {
             return Ok(None);
         };
-        let mut why = "it takes the worker_identity that began it, or a recovery_identity, to                        look inside"
-            .to_owned();
+        let mut why =
+            "it takes the worker_identity that began it, or a recovery_identity, to look inside"
+                .to_owned();
         if let Some(worker) = &prune.worker {
             match self.by_worker(worker, manifest)? {
                 Ok(opener) => return Ok(Some(opener)),
