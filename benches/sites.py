@@ -131,6 +131,8 @@ class Sites:
             steps[step] = time.monotonic() - began
             if step == "tas":
                 upload = upload_time(said)
+                if upload is None:
+                    raise demo.Failed("the log of `restore tas` names no phase `upload`")
         return {"steps": steps, "upload": upload, "rpo": self.behind()}
 
     def run(self, *arguments):
