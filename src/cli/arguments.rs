@@ -14,7 +14,7 @@ macro_rules! help {
         concat!(
             "Example:\n",
             $example,
-            "\n\nExit codes: 0 done; 1 failed; 2 bad usage; 3 finished, problems found;\n",
+            "\n\nExit codes: 0 done; 1 failed; 2 bad arguments; 3 finished, problems found;\n",
             "4 a human is needed (jobs may still be locked: run the command in the last line)."
         )
     };
