@@ -148,6 +148,8 @@ pub struct ChainSwept {
 pub struct Done {
     /// Backups that were dropped.
     pub dropped: Vec<BackupId>,
+    /// Backups that were to go, and that another prune had dropped by then.
+    pub gone: Vec<BackupId>,
     /// Backups that a hold kept although they were to go.
     pub held: Vec<BackupId>,
     /// Manifests that could not be taken out of a store yet: under Object Lock.

@@ -91,6 +91,8 @@ pub fn text(pruned: &Pruned) -> String {
         let mut reasons: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();
         if held {
             reasons = vec!["held meanwhile".to_owned()];
+        } else if pruned.done.gone.contains(&decision.id) {
+            reasons = vec!["another prune has dropped it meanwhile".to_owned()];
         }
         push(
             &mut text,
@@ -102,10 +104,15 @@ pub fn text(pruned: &Pruned) -> String {
     } else {
         pruned.done.dropped.len()
     };
-    let kept = pruned.plan.decisions.len() - drops;
+    let gone = pruned.done.gone.len();
+    let kept = pruned.plan.decisions.len() - drops - gone;
+    let by_another = match gone {
+        0 => String::new(),
+        gone => format!(", {gone} dropped by another prune"),
+    };
     push(
         &mut text,
-        &format!("{kept} backups stay, {drops} {would}dropped"),
+        &format!("{kept} backups stay, {drops} {would}dropped{by_another}"),
     );
     let (freed, later) = (
         pruned.sum(|chain| chain.freed),
@@ -197,6 +204,7 @@ pub fn json(pruned: &Pruned) -> Value {
         "backups": backups.collect::<Vec<_>>(),
         "blockers": pruned.plan.blockers,
         "dropped": pruned.done.dropped,
+        "dropped_by_another": pruned.done.gone,
         "held": pruned.done.held,
         "freed": tally(pruned.sum(|chain| chain.freed)),
         "later": tally(pruned.sum(|chain| chain.later)),
@@ -234,4 +242,50 @@ fn chain(chain: &ChainSwept) -> Value {
         value["why"] = json!(why);
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::id::BackupId;
+    use crate::repo::retention::{Decision, Reason};
+
+    #[test]
+    fn a_backup_that_another_prune_dropped_does_not_stay() {
+        let ids = ["20261121T010203Z-7f3a09bc", "20261122T010203Z-7f3a09bc"]
+            .map(|id| BackupId::parse(id).unwrap());
+        let decisions = ids.iter().zip([false, true]).map(|(id, keep)| Decision {
+            id: id.clone(),
+            keep,
+            reasons: vec![Reason {
+                component: "tas".to_owned(),
+                why: "keep_last".to_owned(),
+            }],
+        });
+        let pruned = Pruned {
+            foundation: "east".to_owned(),
+            dry_run: false,
+            grace: Duration::from_secs(7 * 86_400),
+            new_chain_every: Duration::from_secs(30 * 86_400),
+            plan: Plan {
+                decisions: decisions.collect(),
+                blockers: Vec::new(),
+                origin_unknown: false,
+            },
+            done: Done {
+                gone: vec![ids[0].clone()],
+                ..Done::default()
+            },
+        };
+        let text = text(&pruned);
+        for line in [
+            format!("drop {}  another prune has dropped it meanwhile\n", ids[0]),
+            "\n1 backups stay, 0 dropped, 1 dropped by another prune\n".to_owned(),
+        ] {
+            assert!(text.contains(&line), "`{line}`: {text}");
+        }
+        let value = json(&pruned);
+        assert_eq!(value["dropped_by_another"], json!([ids[0]]));
+        assert_eq!(value["dropped"], json!([]));
+    }
 }

@@ -47,7 +47,10 @@ fn drop_one(
     let signed = match catalogue.manifest(id) {
         Ok(believed) => believed.signed,
         // Another prune was faster.
-        Err(Error::Store(error)) if error.kind == Kind::NotFound => return Ok(()),
+        Err(Error::Store(error)) if error.kind == Kind::NotFound => {
+            done.gone.push(id.clone());
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     let reasons: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();

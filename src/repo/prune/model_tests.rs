@@ -554,6 +554,23 @@ fn a_hold_that_comes_between_plan_and_drop_counts() {
 }
 
 #[test]
+fn what_another_prune_has_dropped_is_told_apart() {
+    let (_model, prune) = two_backups(false);
+    let survey = prune.survey().unwrap();
+    let policy = Policy {
+        last: 1,
+        ..Policy::default()
+    };
+    let plan = prune.plan(&survey, &policy);
+    let goes = plan.drops().next().unwrap().id.clone();
+    let first = prune.run(&survey, &plan, &mut |_| {}).unwrap();
+    assert_eq!((first.dropped, first.gone), (vec![goes.clone()], vec![]));
+    // It looked when the other one did.
+    let second = prune.run(&survey, &plan, &mut |_| {}).unwrap();
+    assert_eq!((second.dropped, second.gone), (vec![], vec![goes]));
+}
+
+#[test]
 fn what_is_locked_is_counted_and_goes_another_day() {
     let (model, prune) = two_backups(true);
     let survey = prune.survey().unwrap();
