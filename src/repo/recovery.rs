@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::Error;
 use super::bridge::Bridge;
-use crate::store::copies::{Copies, Standing};
+use crate::store::copies::Copies;
 use crate::store::{ObjectName, WriteMode};
 
 /// The reader in Python's standard library.
@@ -32,7 +32,7 @@ pub fn store_recovery_files(copies: &Arc<Copies>, bridge: &Bridge) -> Result<(),
             .zip(&standings)
             .any(|((_, read), (_, standing))| {
                 let same = matches!(read, Ok(bytes) if bytes == text.as_bytes());
-                !same && !matches!(standing, Standing::GivenUp(_))
+                !same && standing.closed().is_none()
             });
         if missing {
             bridge.wait(copies.put_all(

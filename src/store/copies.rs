@@ -34,8 +34,20 @@ pub enum Standing {
     Whole,
     /// It gets objects but no manifest, because of this.
     ObjectsOnly(String),
+    /// It is read, but gets nothing more, because of this.
+    ReadOnly(String),
     /// It gets nothing more, because of this.
     GivenUp(String),
+}
+
+impl Standing {
+    /// Why it gets nothing more; `None` while it does.
+    pub fn closed(&self) -> Option<&str> {
+        match self {
+            Self::Whole | Self::ObjectsOnly(_) => None,
+            Self::ReadOnly(reason) | Self::GivenUp(reason) => Some(reason),
+        }
+    }
 }
 
 /// The stores of one run, in the configured order.
@@ -207,6 +219,22 @@ impl Copies {
         }
     }
 
+    /// Puts nothing more into this store in this run, and says so: for what reads and mends, which
+    /// still reads and lists it. `reason` is part of a sentence.
+    pub fn only_read(&self, store: &str, reason: &str) {
+        for place in self
+            .places
+            .iter()
+            .filter(|place| place.store.name() == store)
+        {
+            if place.set(Standing::ReadOnly(reason.to_owned())) {
+                self.monitor.warn(&format!(
+                    "store {store} is only read from here on: {reason}"
+                ));
+            }
+        }
+    }
+
     /// Sends this store objects but no manifest, and says so. `reason` is part of a sentence.
     pub fn exclude_from_commit(&self, store: &str, reason: &str) {
         for place in self
@@ -254,6 +282,7 @@ impl Copies {
                 Standing::ObjectsOnly(reason) => {
                     Some(format!("{name} gets no manifest ({reason})"))
                 }
+                Standing::ReadOnly(reason) => Some(format!("{name} is only read ({reason})")),
                 Standing::GivenUp(reason) => Some(format!("{name} was given up ({reason})")),
             })
             .collect()
@@ -270,7 +299,8 @@ impl Place {
         self.standing.send_if_modified(|standing| {
             let worse = match (&*standing, &new) {
                 (Standing::Whole, _) => new != Standing::Whole,
-                (Standing::ObjectsOnly(_), Standing::GivenUp(_)) => true,
+                (Standing::ObjectsOnly(_), Standing::ReadOnly(_) | Standing::GivenUp(_))
+                | (Standing::ReadOnly(_), Standing::GivenUp(_)) => true,
                 _ => false,
             };
             if worse {

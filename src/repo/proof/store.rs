@@ -132,7 +132,7 @@ impl Proofs {
         let mut stores = Vec::new();
         for (store, (_, standing)) in self.copies.stores().zip(self.copies.standings()) {
             let answer = match standing {
-                Standing::GivenUp(reason) => Err(store::Error::new(
+                Standing::ReadOnly(reason) | Standing::GivenUp(reason) => Err(store::Error::new(
                     store::Kind::Transient,
                     store.name(),
                     object.as_str(),

@@ -145,7 +145,7 @@ impl Place {
         chain_end: Option<SystemTime>,
     ) -> Result<(), Error> {
         let mut standing = self.standing.subscribe();
-        let given_up = standing.wait_for(|standing| matches!(standing, Standing::GivenUp(_)));
+        let given_up = standing.wait_for(|standing| standing.closed().is_some());
         let put = async {
             // The semaphore is never closed.
             let _turn = self.uploads.acquire().await;
