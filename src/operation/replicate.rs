@@ -17,7 +17,8 @@ use crate::report;
 pub fn replicate(context: &Context, settings: &Settings) -> Result<report::copies::Replicated> {
     let stores = Stores::open(context, settings)?;
     let holdings = stores.holdings(settings);
-    let replication = Replication::new(holdings, stores.catalogue(), &*context.monitor);
+    let catalogue = stores.catalogue();
+    let replication = Replication::new(holdings, catalogue, &*context.clock, &*context.monitor);
     let done = replication.run(|| stores.patience.stream())?;
     let refused = done.refused.into_iter().map(|(id, why)| report::Problem {
         what: id.to_string(),

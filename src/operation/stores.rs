@@ -122,6 +122,7 @@ impl Stores {
             self.bridge.clone(),
             self.foundation.clone(),
             settings.repository.new_chain_every,
+            settings.repository.grace,
         )
     }
 

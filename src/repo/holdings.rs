@@ -1,7 +1,8 @@
 //! What lies where, store by store, for what compares and mends copies: replicate, scrub and
 //! repair. docs/design.md, *Stores and copies*.
 //!
-//! A store that does not answer once is left out of the rest: the others go on.
+//! A store that does not answer once is left out of the rest: the others go on. One that only
+//! refuses what is put may still be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::objects::{Area, Each, Named, Objects, Shard};
 use crate::artifact::Digest;
 use crate::shutdown::Stopped;
 use crate::store::copies::{Copies, Standing};
-use crate::store::{ObjectName, Store};
+use crate::store::{self, Kind, ObjectName, Store};
 
 /// A root, page or chunk and where it is.
 #[derive(Debug, Clone)]
@@ -45,6 +46,13 @@ impl Row {
         self.sizes.iter().flatten().copied().max().unwrap_or(0)
     }
 
+    /// The stores that state more bytes than these.
+    pub(super) fn larger_than(&self, most: u64) -> impl Iterator<Item = usize> {
+        places(&self.sizes, move |size| {
+            size.is_some_and(|size| size > most)
+        })
+    }
+
     /// Whether all stores state one size.
     pub(super) fn is_even(&self) -> bool {
         let mut sizes = self.sizes.iter().flatten();
@@ -63,6 +71,14 @@ fn places<T>(of: &[T], wanted: impl Fn(&T) -> bool) -> impl Iterator<Item = usiz
 /// A name and which stores have it, by place.
 pub(super) type Present = Vec<bool>;
 
+/// The same with a time.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) present: Present,
+    /// When the last store got it.
+    pub(super) newest: SystemTime,
+}
+
 /// The stores of one run, and what they list.
 #[derive(Debug, Clone)]
 pub struct Holdings {
@@ -72,6 +88,8 @@ pub struct Holdings {
     objects: Objects,
     /// How long after its start a chain ends.
     new_chain_every: Duration,
+    /// How long prune spares what a dropped manifest names.
+    grace: Duration,
 }
 
 impl Holdings {
@@ -81,6 +99,7 @@ impl Holdings {
         bridge: Bridge,
         foundation: Foundation,
         new_chain_every: Duration,
+        grace: Duration,
     ) -> Self {
         let objects = Objects::new(Arc::clone(&copies), bridge.clone(), foundation.clone());
         Self {
@@ -89,12 +108,21 @@ impl Holdings {
             foundation,
             objects,
             new_chain_every,
+            grace,
         }
     }
 
     /// The end of a manifest's chain.
     pub(super) fn end(&self, chain: &ChainRecord) -> SystemTime {
         chain.end(self.new_chain_every)
+    }
+
+    /// Whether a dropped manifest decides anything still. Prune counts the grace from its newest
+    /// copy, and sweeps an hour after the end: within that hour nobody writes one anew.
+    pub(super) fn in_grace(&self, dropped: &Kept, now: SystemTime) -> bool {
+        let age = now.duration_since(dropped.newest);
+        let is_over = age.is_ok_and(|age| age >= self.grace);
+        !is_over
     }
 
     /// How many stores there are.
@@ -110,6 +138,14 @@ impl Holdings {
             .collect()
     }
 
+    /// Which stores still get something, by place.
+    pub(super) fn open(&self) -> Vec<bool> {
+        let standings = self.copies.standings().into_iter();
+        standings
+            .map(|(_, standing)| standing.closed().is_none())
+            .collect()
+    }
+
     /// # Errors
     /// When no store is left, with the reason of each.
     pub(super) fn check_any(&self) -> Result<(), Error> {
@@ -121,7 +157,7 @@ impl Holdings {
                 Some(format!(
                     "{}: {}",
                     self.store_name(place),
-                    self.left_out(place)?
+                    self.closed(place)?
                 ))
             })
             .collect();
@@ -131,12 +167,10 @@ impl Holdings {
         )))
     }
 
-    /// Why a store is left out.
-    pub(super) fn left_out(&self, place: usize) -> Option<String> {
-        match self.copies.standings().into_iter().nth(place) {
-            Some((_, Standing::GivenUp(reason))) => Some(reason),
-            _ => None,
-        }
+    /// Why a store gets nothing more: it is left out, or only read.
+    pub(super) fn closed(&self, place: usize) -> Option<String> {
+        let (_, standing) = self.copies.standings().into_iter().nth(place)?;
+        standing.closed().map(str::to_owned)
     }
 
     pub(super) fn store(&self, place: usize) -> Arc<dyn Store> {
@@ -155,6 +189,17 @@ impl Holdings {
     /// Leaves a store out of the rest.
     pub(super) fn leave_out(&self, place: usize, reason: &str) {
         self.copies.leave_out(&self.store_name(place), reason);
+    }
+
+    /// What to do with a store that has failed a put: one that is full, or may not be written, is
+    /// still read. The others may lack what only it has.
+    pub(super) fn refused(&self, place: usize, error: &store::Error) {
+        match error.kind {
+            Kind::Transient | Kind::Stopped => self.leave_out(place, &error.message),
+            _ => self
+                .copies
+                .only_read(&self.store_name(place), &error.message),
+        }
     }
 
     /// What the stores answered, by place; one that failed is left out from here on.
@@ -177,15 +222,30 @@ impl Holdings {
         folder: &str,
         wanted: impl Fn(&Named, &str) -> Option<K>,
     ) -> Result<BTreeMap<K, Present>, Stopped> {
+        let kept = self.kept(folder, wanted)?.into_iter();
+        Ok(kept.map(|(name, kept)| (name, kept.present)).collect())
+    }
+
+    /// The same with times.
+    fn kept<K: Ord>(
+        &self,
+        folder: &str,
+        wanted: impl Fn(&Named, &str) -> Option<K>,
+    ) -> Result<BTreeMap<K, Kept>, Stopped> {
         let prefix = format!("{}/{folder}/", self.foundation);
         let each = self.bridge.wait(self.copies.list_each(&prefix))?;
         let number = self.number();
-        let mut found: BTreeMap<K, Present> = BTreeMap::new();
+        let mut found: BTreeMap<K, Kept> = BTreeMap::new();
         for (place, listed) in self.answered(each).into_iter().enumerate() {
             for object in listed.into_iter().flatten() {
                 let named = Named::parse(&self.foundation, &object.name);
                 if let Some(key) = named.and_then(|named| wanted(&named, &object.name)) {
-                    found.entry(key).or_insert_with(|| vec![false; number])[place] = true;
+                    let kept = found.entry(key).or_insert_with(|| Kept {
+                        present: vec![false; number],
+                        newest: object.modified,
+                    });
+                    kept.present[place] = true;
+                    kept.newest = kept.newest.max(object.modified);
                 }
             }
         }
@@ -201,8 +261,8 @@ impl Holdings {
     }
 
     /// The manifests under `dropped/`.
-    pub(super) fn dropped(&self) -> Result<BTreeMap<BackupId, Present>, Stopped> {
-        self.names("dropped", |named, _| match named {
+    pub(super) fn dropped(&self) -> Result<BTreeMap<BackupId, Kept>, Stopped> {
+        self.kept("dropped", |named, _| match named {
             Named::Dropped(id) => Some(id.clone()),
             _ => None,
         })
@@ -275,8 +335,7 @@ impl Holdings {
             .map(|(store, answer)| match answer {
                 Ok(bytes) => Some(bytes),
                 Err(error) => {
-                    use crate::store::Kind::{NotFound, TooLarge};
-                    if !matches!(error.kind, NotFound | TooLarge) {
+                    if !matches!(error.kind, Kind::NotFound | Kind::TooLarge) {
                         self.copies.leave_out(&store, &error.message);
                     }
                     None

@@ -11,7 +11,7 @@ use super::holdings::Holdings;
 use super::scrub::{Bad, Found, MOST_FINDINGS, bad};
 use super::survey::{Finding, Hit, Look, Looked, Survey};
 use super::transfer::{Source, Transfer};
-use crate::store::ObjectName;
+use crate::store::{self, ObjectName};
 
 /// An object that is whole again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -102,7 +102,11 @@ fn mend(
         }
     });
     let mut results = Vec::new();
-    holdings.transfer(transfers.collect(), |moved| results.push(moved))?;
+    // What a store lacks that takes nothing would be told object by object: it is left out.
+    let refused = |holdings: &Holdings, place: usize, error: &store::Error| {
+        holdings.leave_out(place, &error.message);
+    };
+    holdings.transfer(transfers.collect(), refused, |moved| results.push(moved))?;
     let mut left = Vec::new();
     for moved in results {
         for finding in objects.remove(&moved.object).into_iter().flatten() {

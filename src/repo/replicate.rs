@@ -8,6 +8,9 @@
 mod beside;
 mod manifests;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,8 +23,10 @@ use super::holdings::{Holdings, Present, Row};
 use super::id::{BackupId, ChainId};
 use super::known::Known;
 use super::objects::{Area, Shard};
+use super::survey::limit;
 use super::transfer::{Expect, Moved, Transfer};
 use crate::artifact::Digest;
+use crate::clock::Clock;
 use crate::monitor::{Meter, Monitor};
 use crate::store::{Kind, ObjectName};
 
@@ -55,6 +60,7 @@ pub struct Replicated {
 pub struct Replication<'a> {
     holdings: Holdings,
     catalogue: Arc<Catalogue>,
+    clock: &'a dyn Clock,
     monitor: &'a dyn Monitor,
     done: Replicated,
     /// For each chain, why a store does not have all of it; by place, `None` when it has.
@@ -69,7 +75,12 @@ impl std::fmt::Debug for Replication<'_> {
 
 impl<'a> Replication<'a> {
     /// Of these stores. Only manifests that the catalogue believes are copied.
-    pub fn new(holdings: Holdings, catalogue: Catalogue, monitor: &'a dyn Monitor) -> Self {
+    pub fn new(
+        holdings: Holdings,
+        catalogue: Catalogue,
+        clock: &'a dyn Clock,
+        monitor: &'a dyn Monitor,
+    ) -> Self {
         let brought = |store: &str| Brought {
             store: store.to_owned(),
             ..Brought::default()
@@ -78,6 +89,7 @@ impl<'a> Replication<'a> {
         Self {
             holdings,
             catalogue: Arc::new(catalogue),
+            clock,
             monitor,
             done: Replicated {
                 stores,
@@ -112,7 +124,7 @@ impl<'a> Replication<'a> {
         self.dropped(&dropped)?;
         self.beside()?;
         for place in 0..self.done.stores.len() {
-            if let Some(reason) = self.holdings.left_out(place) {
+            if let Some(reason) = self.holdings.closed(place) {
                 self.done.stores[place].incomplete = Some(reason);
             }
         }
@@ -133,22 +145,32 @@ impl<'a> Replication<'a> {
         }
         let meter = self.monitor.meter(&format!("replicate {chain}"), None);
         for area in Area::BOTH {
+            let most = limit(area);
             for shard in Shard::all() {
                 let rows = self.holdings.rows(chain, area, shard)?;
-                let asked = self.holdings.asked();
+                let open = self.holdings.open();
                 let mut transfers = Vec::new();
                 for row in &rows {
                     let object = self.holdings.object(chain, area, &row.name);
-                    if !row.is_even() {
-                        self.uneven(chain, &object, row)?;
+                    if row.size() > most {
+                        let problem = format!(
+                            "{object} is larger than the {most} bytes that such an object may have"
+                        );
+                        self.damaged(chain, &problem, row.larger_than(most));
                     }
-                    let to = row.lacking(&asked);
+                    // Whoever writes one bucket may put anything there: what it lists is no measure
+                    // of what fits into memory.
+                    let size = row.size().min(most);
+                    if !row.is_even() {
+                        self.uneven(chain, &object, row, size)?;
+                    }
+                    let to = row.lacking(&open);
                     if !to.is_empty() {
                         transfers.push(Transfer {
                             object,
                             expect: Expect::Digest(row.name),
-                            limit: row.size(),
-                            size: row.size(),
+                            limit: size,
+                            size,
                             from: row.places().collect(),
                             to,
                             chain_end: None,
@@ -174,8 +196,14 @@ impl<'a> Replication<'a> {
     }
 
     /// Stores disagree on the size of an object: which of them has it damaged its digest tells.
-    fn uneven(&mut self, chain: &ChainId, object: &ObjectName, row: &Row) -> Result<(), Error> {
-        let copies = self.holdings.bytes(object, row.size())?;
+    fn uneven(
+        &mut self,
+        chain: &ChainId,
+        object: &ObjectName,
+        row: &Row,
+        limit: u64,
+    ) -> Result<(), Error> {
+        let copies = self.holdings.bytes(object, limit)?;
         for (place, bytes) in copies.iter().enumerate() {
             if bytes
                 .as_ref()
@@ -195,10 +223,11 @@ impl<'a> Replication<'a> {
         meter: &Meter,
     ) -> Result<(), Error> {
         let mut results = Vec::new();
-        self.holdings.transfer(transfers, |moved| {
-            meter.add(moved.bytes * moved.written.len() as u64);
-            results.push(moved);
-        })?;
+        self.holdings
+            .transfer(transfers, Holdings::refused, |moved| {
+                meter.add(moved.bytes * moved.written.len() as u64);
+                results.push(moved);
+            })?;
         for moved in results {
             self.count(&moved);
             self.note(chain, &moved);
@@ -218,7 +247,7 @@ impl<'a> Replication<'a> {
     /// has lost meanwhile was swept: prune takes only what no manifest in any store names.
     fn note(&mut self, chain: &ChainId, moved: &Moved) {
         for (place, error) in &moved.unread {
-            if error.kind == Kind::Other {
+            if matches!(error.kind, Kind::Other | Kind::TooLarge) {
                 self.damaged(chain, &error.to_string(), std::iter::once(*place));
             }
         }

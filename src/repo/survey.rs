@@ -8,6 +8,7 @@
 mod facts;
 mod small;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use super::Error;
 use super::bridge::digest;
 use super::catalogue::Catalogue;
 use super::format::{CHUNK_LIMIT, ROOT_LIMIT, SEAL_OVERHEAD};
-use super::holdings::{Holdings, Row};
+use super::holdings::{Holdings, Present, Row};
 use super::id::{BackupId, ChainId};
 use super::objects::{Area, Shard};
 use super::transfer::{Expect, LOAD};
@@ -176,7 +177,11 @@ impl<'a> Survey<'a> {
         handler: &mut Handler<'_>,
     ) -> Result<(), Error> {
         let backups = self.holdings.manifests()?;
-        let dropped = self.holdings.dropped()?;
+        // One whose grace is over decides nothing, and written anew it would begin another grace.
+        let mut dropped = self.holdings.dropped()?;
+        dropped.retain(|_, kept| self.holdings.in_grace(kept, self.now));
+        let dropped = dropped.into_iter().map(|(id, kept)| (id, kept.present));
+        let dropped: BTreeMap<BackupId, Present> = dropped.collect();
         self.holdings.check_any()?;
         begin();
         let mut counts = vec![(0, 0); self.looked.len()];
@@ -214,7 +219,7 @@ impl<'a> Survey<'a> {
             self.facts.chains.insert(chain, facts);
         }
         for (place, looked) in self.looked.iter_mut().enumerate() {
-            looked.left_out = self.holdings.left_out(place);
+            looked.left_out = self.holdings.closed(place);
             (looked.missing, looked.damaged) = counts[place];
         }
         Ok(())
@@ -385,7 +390,8 @@ fn what_of(error: &store::Error) -> Option<String> {
     }
 }
 
-fn limit(area: Area) -> u64 {
+/// The most bytes that a sealed object has.
+pub(super) fn limit(area: Area) -> u64 {
     SEAL_OVERHEAD
         + match area {
             Area::Index => ROOT_LIMIT,

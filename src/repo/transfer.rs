@@ -136,10 +136,12 @@ impl Moved {
 
 impl Holdings {
     /// Makes these transfers side by side, and hands each result to `each`. A store that fails
-    /// is left out of those not yet begun.
+    /// to be read is left out of those not yet begun; what becomes of one that fails a put,
+    /// `refused` decides.
     pub(super) fn transfer(
         &self,
         transfers: Vec<Transfer>,
+        refused: fn(&Self, usize, &Error),
         mut each: impl FnMut(Moved),
     ) -> Result<(), Stopped> {
         let stores: Vec<Arc<dyn Store>> = self.copies.stores().map(Arc::clone).collect();
@@ -148,19 +150,19 @@ impl Holdings {
             LOAD,
             |transfer| transfer.size,
             |mut transfer| {
-                let asked = self.asked();
+                let (asked, open) = (self.asked(), self.open());
                 transfer.from.retain(|place| asked[*place]);
-                transfer.to.retain(|place| asked[*place]);
+                transfer.to.retain(|place| open[*place]);
                 (!transfer.to.is_empty()).then(|| carry(stores.clone(), asked, transfer))
             },
             |moved| {
-                for (place, error) in moved.unread.iter().chain(&moved.unwritten) {
+                for (place, error) in &moved.unread {
                     if matches!(error.kind, Kind::Transient | Kind::Denied) {
                         self.leave_out(*place, &error.message);
                     }
                 }
                 for (place, error) in &moved.unwritten {
-                    self.leave_out(*place, &error.message);
+                    refused(self, *place, error);
                 }
                 each(moved);
             },

@@ -1,7 +1,7 @@
 //! For tests: a store that fails as it is told, and a monitor that remembers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -31,7 +31,11 @@ pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
     next: Mutex<VecDeque<Fault>>,
     then: Mutex<Fault>,
+    /// How many puts succeed still, and how every later one fails.
+    puts: Mutex<Option<(usize, Kind)>>,
     calls: AtomicUsize,
+    /// The most bytes that a get has asked for.
+    most: AtomicU64,
     locked: std::sync::atomic::AtomicBool,
 }
 
@@ -42,7 +46,9 @@ impl Faulty {
             inner,
             next: Mutex::default(),
             then: Mutex::new(Fault::None),
+            puts: Mutex::default(),
             calls: AtomicUsize::new(0),
+            most: AtomicU64::new(0),
             locked: false.into(),
         }
     }
@@ -55,6 +61,16 @@ impl Faulty {
     /// The fault of every call after those.
     pub(crate) fn always(&self, fault: Fault) {
         *self.then.lock().unwrap() = fault;
+    }
+
+    /// After so many puts more every one fails, and all else goes on.
+    pub(crate) fn fails_puts(&self, after: usize, kind: Kind) {
+        *self.puts.lock().unwrap() = Some((after, kind));
+    }
+
+    /// The greatest limit of a get so far.
+    pub(crate) fn most_asked(&self) -> u64 {
+        self.most.load(Ordering::SeqCst)
     }
 
     /// Whether every delete finds its object under Object Lock.
@@ -78,6 +94,16 @@ impl Faulty {
         }
     }
 
+    fn before_put(&self, object: &str) -> Result<(), Error> {
+        if let Some((left, kind)) = self.puts.lock().unwrap().as_mut() {
+            if *left == 0 {
+                return Err(self.error(*kind, object));
+            }
+            *left -= 1;
+        }
+        Ok(())
+    }
+
     fn after<T>(&self, fault: Fault, object: &str, result: T) -> Result<T, Error> {
         match fault {
             Fault::Lost => Err(self.error(Kind::Transient, object)),
@@ -97,6 +123,7 @@ impl Store for Faulty {
     }
 
     async fn put(&self, name: &ObjectName, bytes: Bytes, mode: WriteMode) -> Result<(), Error> {
+        self.before_put(name.as_str())?;
         let fault = self.before(name.as_str()).await?;
         let bytes = if fault == Fault::Tear {
             bytes.slice(..bytes.len() / 2)
@@ -108,6 +135,7 @@ impl Store for Faulty {
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {
+        self.most.fetch_max(limit, Ordering::SeqCst);
         let fault = self.before(name.as_str()).await?;
         let bytes = self.inner.get(name, limit).await?;
         let bytes = if fault == Fault::Tear {

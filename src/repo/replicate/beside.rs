@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::Error;
 use super::super::format::MANIFEST_LIMIT;
-use super::super::holdings::Present;
+use super::super::holdings::{Holdings, Present};
 use super::super::objects::Named;
 use super::super::recovery::{RECOVER_PY, RECOVERY_LIMIT, RECOVERY_MD};
 use super::super::transfer::{Expect, Transfer};
@@ -80,7 +80,7 @@ impl Replication<'_> {
     fn bring(&mut self, transfers: Vec<Transfer>) -> Result<(), Error> {
         let mut results = Vec::new();
         self.holdings
-            .transfer(transfers, |moved| results.push(moved))?;
+            .transfer(transfers, Holdings::refused, |moved| results.push(moved))?;
         for moved in results {
             self.count(&moved);
             for place in &moved.to {

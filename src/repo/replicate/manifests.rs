@@ -3,6 +3,9 @@
 //! A manifest that any store has dropped is brought back nowhere. Nor is it taken out of
 //! `backups/` here: that needs the right to delete, which replicate has no other use for, and
 //! whoever can write one bucket must not empty the others through us. Prune drops it again.
+//!
+//! What a store needs for a manifest is known from the listings of the stores that have it. Of one
+//! that was left out meanwhile nobody knows all that it has.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +14,25 @@ use bytes::Bytes;
 use super::super::Error;
 use super::super::catalogue::Believed;
 use super::super::format::{MANIFEST_LIMIT, Outcome};
-use super::super::holdings::Present;
+use super::super::holdings::{Kept, Present};
 use super::super::id::BackupId;
 use super::super::transfer::put;
 use super::Replication;
 use crate::store::{Kind, ObjectName, WriteMode};
 
 type Manifests = BTreeMap<BackupId, Present>;
+type Dropped = BTreeMap<BackupId, Kept>;
 
 impl Replication<'_> {
     pub(super) fn committed(
         &mut self,
         backups: &Manifests,
-        dropped: &Manifests,
+        dropped: &Dropped,
     ) -> Result<(), Error> {
         let mut written = Vec::new();
         for (id, present) in backups.iter().filter(|(id, _)| !dropped.contains_key(*id)) {
             let lacking = self.lacking(present);
-            if lacking.is_empty() {
+            if lacking.is_empty() || !self.has_source(id, present, &lacking) {
                 continue;
             }
             let believed = match self.catalogue.manifest(id) {
@@ -51,11 +55,12 @@ impl Replication<'_> {
     }
 
     /// Manifests that prune took out, so that every store can say what became of a backup, and
-    /// what failed runs left as bases.
-    pub(super) fn dropped(&mut self, dropped: &Manifests) -> Result<(), Error> {
-        for (id, present) in dropped {
-            let lacking = self.lacking(present);
-            if lacking.is_empty() {
+    /// what failed runs left as bases. Only within the grace: a copy has a new time, so it would
+    /// begin another grace for what is swept already.
+    pub(super) fn dropped(&mut self, dropped: &Dropped) -> Result<(), Error> {
+        for (id, kept) in dropped {
+            let lacking = self.lacking(&kept.present);
+            if lacking.is_empty() || !self.holdings.in_grace(kept, self.clock.now()) {
                 continue;
             }
             let believed = match self.catalogue.dropped(id) {
@@ -69,6 +74,9 @@ impl Replication<'_> {
                 }
             };
             let partial = believed.signed.manifest.outcome == Outcome::Partial;
+            if partial && !self.has_source(id, &kept.present, &lacking) {
+                continue;
+            }
             let object = self.holdings.foundation.dropped(id);
             for place in lacking {
                 if !partial || self.fits(id, &believed, place) {
@@ -80,10 +88,26 @@ impl Replication<'_> {
     }
 
     fn lacking(&self, present: &Present) -> Vec<usize> {
-        let asked = self.holdings.asked();
-        (0..asked.len())
-            .filter(|place| asked[*place] && !present[*place])
+        let open = self.holdings.open();
+        (0..open.len())
+            .filter(|place| open[*place] && !present[*place])
             .collect()
+    }
+
+    /// Whether a store that has a manifest was listed to the end, so that all that it names was
+    /// seen; else those that lack it are not complete.
+    fn has_source(&mut self, id: &BackupId, present: &Present, lacking: &[usize]) -> bool {
+        let asked = self.holdings.asked();
+        if (0..asked.len()).any(|place| asked[place] && present[place]) {
+            return true;
+        }
+        for place in lacking {
+            let incomplete = &mut self.done.stores[*place].incomplete;
+            incomplete.get_or_insert_with(|| {
+                format!("backup {id} is only in stores that were left out on the way")
+            });
+        }
+        false
     }
 
     /// Whether a store has all that any store has of the manifest's chain; else says why not.
@@ -94,7 +118,7 @@ impl Replication<'_> {
             None => Some(format!("chain {chain} of backup {id} is in no store")),
         };
         match problem {
-            None => self.holdings.left_out(place).is_none(),
+            None => self.holdings.closed(place).is_none(),
             Some(problem) => {
                 let incomplete = &mut self.done.stores[place].incomplete;
                 incomplete.get_or_insert(problem);
@@ -125,7 +149,7 @@ impl Replication<'_> {
             Ok(()) => Ok(true),
             Err(error) if error.kind == Kind::AlreadyExists => Ok(false),
             Err(error) => {
-                self.holdings.leave_out(place, &error.message);
+                self.holdings.refused(place, &error);
                 Ok(false)
             }
         }

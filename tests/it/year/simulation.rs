@@ -356,8 +356,10 @@ impl Simulation {
     pub(super) fn replicate(&self) -> Vec<(String, String)> {
         let copies = self.copies();
         let catalogue = self.catalogue(Arc::clone(&copies));
-        let holdings = Holdings::new(copies, self.bridge(), foundation(), NEW_CHAIN_EVERY);
-        let replication = Replication::new(holdings, catalogue, &Silent);
+        let bridge = self.bridge();
+        let grace = self.grace();
+        let holdings = Holdings::new(copies, bridge, foundation(), NEW_CHAIN_EVERY, grace);
+        let replication = Replication::new(holdings, catalogue, &*self.clock, &Silent);
         let done = replication.run(|| {}).unwrap();
         assert!(done.refused.is_empty(), "{:?}", done.refused);
         let stores = done.stores.into_iter();
