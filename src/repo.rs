@@ -35,6 +35,8 @@ pub mod scrub;
 pub mod seal;
 pub mod sign;
 mod survey;
+#[cfg(test)]
+mod testing;
 mod transfer;
 pub mod writer;
 

@@ -14,7 +14,9 @@ use super::base::{Base, Search};
 use super::bridge::Bridge;
 use super::catalogue::Catalogue;
 use super::chain::{Chain, NewChain};
-use super::format::{Build, ComponentRecord, FORMAT, KEYS_LIMIT, Manifest, Outcome, Signed};
+use super::format::{
+    Build, ComponentRecord, FORMAT, KEYS_LIMIT, MANIFEST_LIMIT, Manifest, Outcome, Signed,
+};
 use super::id::{BackupId, ComponentName};
 use super::pipeline::{Added, Pipeline};
 use super::recovery::store_recovery_files;
@@ -31,6 +33,9 @@ use crate::store::{ObjectName, WriteMode};
 /// How far back an id may lie that is greater than all ids of today: clocks are within
 /// minutes of each other, a day is plenty.
 const LOOK_BACK: Duration = Duration::from_secs(86_400);
+/// Most bytes of a manifest that is written. A reader takes more: prune puts a line with its reasons
+/// behind a manifest that it drops, and those are fewer bytes than the components that they are about.
+const MOST_WRITTEN: u64 = MANIFEST_LIMIT / 4 * 3;
 
 /// A run that has its chain and may write.
 #[derive(Debug)]
@@ -184,7 +189,8 @@ impl Run {
     ///
     /// # Errors
     /// When fewer than `min_copies` stores have everything; the error names the stores that
-    /// hold the backup all the same, if any does.
+    /// hold the backup all the same, if any does. When the manifest is so large that nobody could
+    /// read it.
     pub fn commit(
         &self,
         summary: Summary,
@@ -205,11 +211,12 @@ impl Run {
         manifest.drained_bytes = summary.drained_bytes;
         manifest.stores = whole;
         let signed = Self::signed(manifest, self.settings.worker.as_ref())?;
+        let body = stored(&signed)?;
         let object = self.settings.foundation.manifest(&id);
         let committed = self
             .bridge
             .uninterrupted()
-            .wait(self.copies.commit(&object, Bytes::from(signed.to_bytes())))?;
+            .wait(self.copies.commit(&object, body))?;
         match committed {
             Ok(committed) => Ok((signed, committed)),
             Err(failed) => Err(Error::Store(failed.error)),
@@ -282,6 +289,19 @@ impl Run {
     }
 }
 
+/// A manifest's bytes. One that no reader takes would be a backup that nobody can read, and would keep
+/// every prune from deleting anything.
+fn stored(signed: &Signed) -> Result<Bytes, Error> {
+    let bytes = Bytes::from(signed.to_bytes());
+    let size = bytes.len() as u64;
+    if size <= MOST_WRITTEN {
+        return Ok(bytes);
+    }
+    Err(Error::Other(format!(
+        "the manifest would have {size} bytes and may have {MOST_WRITTEN}, so nothing is committed: the backup names too many artifacts; back its components up in several backups"
+    )))
+}
+
 fn random() -> Result<[u8; 4], Error> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes)
@@ -333,4 +353,28 @@ fn put_and_read_back(
         }
     }
     Ok(copies.check_enough(object.as_str())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::repo::format::MANIFEST_LIMIT;
+    use crate::repo::testing::Scene;
+
+    #[test]
+    fn a_manifest_that_nobody_could_read_is_not_committed() {
+        let scene = Scene::new();
+        let limit = usize::try_from(MANIFEST_LIMIT).unwrap();
+        let refused = scene.back_up("one", vec!["n".repeat(limit)]).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("would have 419"), "{text}");
+        assert!(text.contains("in several backups"), "{text}");
+        for memory in &scene.memories {
+            let names = memory.names();
+            let is_manifest = |name: &String| name.starts_with("east/backups/");
+            assert!(!names.iter().any(is_manifest), "{names:?}");
+        }
+        // One that a prune may still write its reasons behind.
+        let large = scene.back_up("one", vec!["n".repeat(limit / 2)]).unwrap();
+        scene.catalogue().manifest(&large.manifest.id).unwrap();
+    }
 }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::{Run, random};
+use super::{Run, random, stored};
 use crate::clock::{self, Clock};
 use crate::repo::Error;
 use crate::repo::base::artifacts::Artifacts;
@@ -112,7 +110,7 @@ impl Run {
         let (count, bytes) =
             artifacts.fold((0, 0), |(count, bytes), one| (count + 1, bytes + one.bytes));
         let signed = Self::signed(manifest, Some(worker))?;
-        let body = Bytes::from(signed.to_bytes());
+        let body = stored(&signed)?;
         let object = self.settings.foundation.dropped(&id);
         let bridge = self.bridge.limited(time);
         let puts: Vec<_> = self
