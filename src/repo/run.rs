@@ -33,9 +33,9 @@ use crate::store::{ObjectName, WriteMode};
 /// How far back an id may lie that is greater than all ids of today: clocks are within
 /// minutes of each other, a day is plenty.
 const LOOK_BACK: Duration = Duration::from_secs(86_400);
-/// Most bytes of a manifest that is written. A reader takes more: prune puts a line with its reasons
-/// behind a manifest that it drops, and those are fewer bytes than the components that they are about.
-const MOST_WRITTEN: u64 = MANIFEST_LIMIT / 4 * 3;
+/// Most bytes of a manifest that is written. A reader takes 1 MiB more: prune puts a line with its
+/// reasons behind a manifest that it drops.
+const MOST_WRITTEN: u64 = MANIFEST_LIMIT - (1 << 20);
 
 /// A run that has its chain and may write.
 #[derive(Debug)]

@@ -54,10 +54,7 @@ fn drop_one(
         Err(error) => return Err(error),
     };
     let reasons: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();
-    let note = DropNote {
-        dropped: clock::rfc3339(prune.clock.now()),
-        why: reasons.join(" | "),
-    };
+    let note = DropNote::new(clock::rfc3339(prune.clock.now()), &reasons.join(" | "));
     let bytes = Bytes::from(note.behind(&signed.to_bytes()));
     if is_held(prune, id, done, tell)? {
         return Ok(());

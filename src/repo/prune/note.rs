@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most characters of the reasons: a backup may have very many components, and with this line its
+/// manifest must still be one that readers take.
+const MOST: usize = 64 << 10;
+
 /// A line of its own behind those of the manifest. It is for people: nothing vouches for it, and no
 /// decision rests upon it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +17,14 @@ pub struct DropNote {
 }
 
 impl DropNote {
+    /// A note of now; of very many reasons the first.
+    pub fn new(dropped: String, why: &str) -> Self {
+        Self {
+            dropped,
+            why: why.chars().take(MOST).collect(),
+        }
+    }
+
     /// A manifest's bytes with this line behind them.
     pub fn behind(&self, manifest: &[u8]) -> Vec<u8> {
         let mut bytes = manifest.to_vec();
@@ -62,5 +74,12 @@ mod tests {
             );
         }
         assert_eq!(DropNote::split(b"torn"), (&b"torn"[..], None));
+    }
+
+    #[test]
+    fn a_note_of_very_many_reasons_leaves_the_manifest_readable() {
+        let why = "deployment/x: keep_daily: 2026-11-22 is beyond the newest 7 | ".repeat(100_000);
+        let line = DropNote::new("2026-11-22T01:02:03Z".to_owned(), &why).behind(b"");
+        assert!(line.len() < 1 << 20, "{}", line.len());
     }
 }
