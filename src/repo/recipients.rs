@@ -34,7 +34,7 @@ pub(super) fn file_name(number: u32) -> String {
 }
 
 /// The place of a whole object name of a chain's file.
-fn number_of(name: &str) -> Option<u32> {
+pub(super) fn number_of(name: &str) -> Option<u32> {
     let (_, file) = name.rsplit_once('/')?;
     let number = file.strip_prefix("recovery-")?.strip_suffix(".age")?;
     number.parse().ok()

@@ -142,6 +142,23 @@ fn what_was_done_is_not_done_again_and_what_was_cut_short_is_completed() {
 }
 
 #[test]
+fn a_number_whose_file_is_lost_hides_no_later_one() {
+    let (mut depot, old, _) = two_chains();
+    // An addition that one store got before the other failed; then another person's, in both.
+    let file_2 = chain_file(&chain(&depot, &old), "recovery-2.age");
+    fs::write(depot.path("one").join(&file_2), b"another's").unwrap();
+    let (identity, recipient) = key();
+    add(&depot, &depot.recovery_identity, &recipient).ok();
+    let two = depot.path("two");
+    let file_3 = chain_file(&chain(&depot, &old), "recovery-3.age");
+    assert!(two.join(file_3).exists() && !two.join(file_2).exists());
+    // The first store is lost.
+    let source = depot.source_of("two");
+    depot.recovery_identity = identity;
+    reads(&depot, &source, &old);
+}
+
+#[test]
 fn a_forged_file_that_claims_to_be_ours_counts_for_nothing() {
     let (mut depot, old, _) = two_chains();
     let (identity, recipient) = key();
