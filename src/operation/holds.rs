@@ -1,11 +1,12 @@
 //! `hold` and `release`: what prune must leave alone.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::settings::Settings;
 use super::stores::{Stores, backup_id};
 use super::{Context, catalogue};
 use crate::clock::rfc3339;
+use crate::repo;
 use crate::repo::prune::{Hold, Holds};
 use crate::store;
 
@@ -15,7 +16,8 @@ const LONGEST_WHY: usize = 500;
 /// Holds a backup, in every store, and says so.
 ///
 /// # Errors
-/// When there is no such backup, or no store takes the hold.
+/// When there is no such backup, or no store takes the hold, or no store tells whether a prune has begun
+/// to drop the backup: the hold is there then.
 pub fn hold(context: &Context, settings: &Settings, id: &str, why: &str) -> Result<String> {
     let why = why.trim();
     if why.is_empty() || why.chars().count() > LONGEST_WHY {
@@ -30,8 +32,18 @@ pub fn hold(context: &Context, settings: &Settings, id: &str, why: &str) -> Resu
     if done.is_empty() {
         bail!("backup {id} is not held: {}", failed.join("; "));
     }
-    // A prune writes this before it looks for holds a last time: one of the two sees the other.
-    if stores.catalogue().drop_note(&id)?.is_some() {
+    // A prune writes there before it looks for holds a last time: one of the two sees the other. Who
+    // cannot look does not know that the backup stays, and a warning is not read where all is green.
+    let begun = match stores.catalogue().drop_begun(&id) {
+        Err(repo::Error::Stopped(stopped)) => return Err(stopped.into()),
+        looked => looked.with_context(|| {
+            format!(
+                "the hold of backup {id} is written (in {}), but whether a prune has begun to drop it cannot be seen; run the same command again",
+                done.join(", ")
+            )
+        })?,
+    };
+    if begun {
         catalogue::find(&stores, id.as_str())?;
         context.monitor.warn(&format!(
             "a prune has begun to drop backup {id}; if one runs at this moment, look once more with `lifeboat show {id}` when it has ended"

@@ -233,6 +233,29 @@ impl Catalogue {
         Ok(read.ok().and_then(|bytes| DropNote::split(&bytes).1))
     }
 
+    /// Whether a prune has begun to drop this backup: then some store has something under `dropped/`,
+    /// whatever it is. For whoever has put a hold. Prune writes there in every store before it looks for
+    /// holds the last time, so one store that has nothing there yet is enough to know that it will see
+    /// the hold; a store that does not answer says nothing.
+    ///
+    /// # Errors
+    /// When no store says either, with every store's reason; when a signal comes.
+    pub fn drop_begun(&self, id: &BackupId) -> Result<bool, Error> {
+        let object = self.foundation.dropped(id);
+        let (mut nothing_there, mut silent) = (false, Vec::new());
+        for (_, found) in self.bridge.wait(self.copies.head_each(&object))? {
+            match found {
+                Ok(Some(_)) => return Ok(true),
+                Ok(None) => nothing_there = true,
+                Err(error) => silent.push(error.to_string()),
+            }
+        }
+        match nothing_there {
+            true => Ok(false),
+            false => Err(Error::Other(silent.join("; "))),
+        }
+    }
+
     async fn believed(
         &self,
         id: &BackupId,
@@ -306,5 +329,33 @@ impl Catalogue {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::testing::{Scene, foundation};
+    use crate::store::faulty::Fault;
+
+    #[test]
+    fn that_nothing_was_dropped_is_said_by_a_store_that_answers() {
+        let scene = Scene::new();
+        let catalogue = scene.catalogue();
+        let id = BackupId::parse("20261122T010203Z-7f3a09bc").unwrap();
+        assert!(!catalogue.drop_begun(&id).unwrap());
+        // One that is silent says nothing, the other does.
+        scene.stores[0].always(Fault::Fail(Kind::Transient));
+        assert!(!catalogue.drop_begun(&id).unwrap());
+        for kind in [Kind::Denied, Kind::Transient, Kind::Other] {
+            scene.stores[1].always(Fault::Fail(kind));
+            let error = catalogue.drop_begun(&id).unwrap_err().to_string();
+            assert!(error.contains("store one"), "{error}");
+            assert!(error.contains("store two"), "{error}");
+        }
+        // Whatever lies there.
+        scene.stores[1].always(Fault::None);
+        scene.put(1, &foundation().dropped(&id), b"torn");
+        assert!(catalogue.drop_begun(&id).unwrap());
     }
 }

@@ -261,6 +261,39 @@ fn a_hold_in_any_store_keeps_a_backup_until_it_is_released() {
     );
 }
 
+#[test]
+fn a_hold_that_cannot_see_whether_a_drop_has_begun_says_so() {
+    let depot = Depot::new();
+    let id = history(&depot, 1).remove(0);
+    let in_the_way = |store: &Path| store.join("prod-east/dropped");
+    let hold = || cli(&depot, &["hold", &id, "--why", "audit"], &json!({}));
+    depot.in_both(|store| fs::write(in_the_way(store), b"").unwrap());
+    let failed = hold().fails(1);
+    let last = failed.last_line();
+    assert!(
+        last.contains("is written (in one, two)") && last.contains("run the same command again"),
+        "{last}"
+    );
+    // One store that answers is enough.
+    fs::remove_file(in_the_way(&depot.path("two"))).unwrap();
+    let held = hold().ok();
+    assert!(
+        held.stdout.contains("is held (in one, two)"),
+        "{}",
+        held.stdout
+    );
+    // What was begun is told although nobody can read it.
+    let dropped = depot.path(&format!("two/prod-east/dropped/{id}.json"));
+    fs::create_dir_all(dropped.parent().unwrap()).unwrap();
+    fs::write(dropped, b"torn").unwrap();
+    let warned = hold().ok();
+    assert!(
+        warned.log().contains("a prune has begun to drop"),
+        "{}",
+        warned.stderr
+    );
+}
+
 /// Each way to be in doubt, and that nothing is deleted then.
 #[test]
 fn in_doubt_nothing_is_deleted_and_the_reason_is_said() {
