@@ -87,9 +87,7 @@ pub struct Holdings {
     pub(super) foundation: Foundation,
     objects: Objects,
     /// How long after its start a chain ends.
-    new_chain_every: Duration,
-    /// How long prune spares what a dropped manifest names.
-    grace: Duration,
+    pub(super) new_chain_every: Duration,
 }
 
 impl Holdings {

@@ -10,8 +10,8 @@ use super::Error;
 use super::holdings::Holdings;
 use super::scrub::{Bad, Found, MOST_FINDINGS, bad};
 use super::survey::{Finding, Hit, Look, Looked, Survey};
-use super::transfer::{Source, Transfer};
-use crate::store::{self, ObjectName};
+use super::transfer::{Moved, Source, Transfer};
+use crate::store::{self, Kind, ObjectName};
 
 /// An object that is whole again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,7 +109,11 @@ fn mend(
     holdings.transfer(transfers.collect(), refused, |moved| results.push(moved))?;
     let mut left = Vec::new();
     for moved in results {
-        for finding in objects.remove(&moved.object).into_iter().flatten() {
+        let findings = objects.remove(&moved.object).unwrap_or_default();
+        if was_swept(&moved, &findings, holdings.number()) {
+            continue;
+        }
+        for finding in findings {
             let Some(problem) = moved.problem(finding.place) else {
                 done.mended_objects += 1;
                 if done.mended.len() < MOST_FINDINGS {
@@ -131,10 +135,81 @@ fn mend(
     Ok(left)
 }
 
+/// Whether a prune has taken an object away since it was missed: a sweep explains all that was found of
+/// it, and each store that was not found to lack it answered that it is not there.
+fn was_swept(moved: &Moved, findings: &[Finding], stores: usize) -> bool {
+    let gone = |(_, error): &&(usize, store::Error)| error.kind == Kind::NotFound;
+    let gone = moved.unread.iter().filter(gone).count();
+    moved.source.is_none()
+        && gone > 0
+        && gone + findings.len() == stores
+        && findings.iter().all(Finding::may_be_swept)
+}
+
 fn source(source: Option<&Source>) -> String {
     match source {
         Some(Source::Store(store)) => format!("store {store}"),
         Some(Source::EarlierVersion(store)) => format!("an earlier version in store {store}"),
         Some(Source::Known) | None => "what the manifests and this release know".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::Digest;
+    use crate::repo::testing::{CHAIN, DAY, Scene, foundation};
+    use crate::store::faulty::Fault;
+
+    #[test]
+    fn what_is_swept_before_it_is_copied_is_not_lost() {
+        let scene = Scene::new();
+        let backup = scene.back_up("one", Vec::new()).unwrap();
+        let bytes = b"a page that no root names";
+        let page = foundation().index(&backup.manifest.chain.id, &Digest::of(bytes));
+        scene.put(1, &page, bytes);
+        let mut found = Vec::new();
+        let mut survey = Survey::new(scene.holdings(), scene.look());
+        let collected = survey.run(|| {}, &mut |_, findings| {
+            found.extend(findings);
+            Ok(())
+        });
+        collected.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let mut done = Repaired::default();
+        let mut left =
+            |found: &[Finding]| mend(&scene.holdings(), found.to_vec(), &mut done).unwrap();
+        scene.delete(1, &page);
+        assert_eq!(left(&found).len(), 0);
+        // A store that does not answer may have it still.
+        scene.stores[1].always(Fault::Fail(Kind::Transient));
+        assert_eq!(left(&found).len(), 1);
+        // No sweep damages.
+        scene.stores[1].always(Fault::None);
+        found[0].what = "was damaged".to_owned();
+        assert_eq!(left(&found).len(), 1);
+        assert_eq!(done.mended_objects, 0);
+    }
+
+    #[test]
+    fn a_mended_manifest_is_locked_as_its_chain_is() {
+        let scene = Scene::new();
+        let backup = scene.back_up("one", Vec::new()).unwrap();
+        scene.stores[0].lock_for(14 * DAY);
+        let manifest = &backup.manifest;
+        let committed = foundation().manifest(&manifest.id);
+        let dropped = foundation().dropped(&manifest.id);
+        scene.put(0, &dropped, &backup.to_bytes());
+        scene.put(1, &dropped, &backup.to_bytes());
+        for object in [&committed, &dropped] {
+            let spoilt = scene.memories[0].damage(object.as_str(), |bytes| bytes.truncate(10));
+            assert!(spoilt, "{object}");
+        }
+        let done = repair(scene.holdings(), scene.look(), || {}).unwrap();
+        assert_eq!((done.mended_objects, done.lost), (2, Vec::new()));
+        let until = manifest.chain.end(CHAIN) + 14 * DAY;
+        assert_eq!(scene.stores[0].locked_until(&committed), Some(until));
+        // Prune removes it one day.
+        assert_eq!(scene.stores[0].locked_until(&dropped), None);
     }
 }

@@ -6,7 +6,10 @@
 //! not known who needs them: one that another store has is missing where a backup of its chain is.
 
 mod facts;
+mod held;
 mod small;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use crate::artifact::Digest;
 use crate::monitor::Monitor;
 use crate::store::{self, Kind, ObjectName};
 use facts::{Facts, OfChain};
+use held::{Held, Lacking, One};
 
 /// An object younger than this may still be on its way to the other stores: a run waits five
 /// minutes for a store that fails.
@@ -33,6 +37,10 @@ const SETTLED: Duration = Duration::from_secs(3600);
 
 /// What is said of an object that is not there.
 const MISSING: &str = "is missing";
+
+/// What is said of one that another store has, when nothing but its chain's index tells whether a backup
+/// needs it: a prune that goes on, or that was stopped, leaves the same to be seen.
+const SWEPT: &str = "is missing, or is being swept";
 
 /// What an object has at most as a rule, in bytes: largest chunk and its seal.
 const ORDINARY: u64 = (8 << 20) + SEAL_OVERHEAD;
@@ -121,6 +129,13 @@ pub(super) struct Finding {
     pub(super) sealed: Option<(Area, Digest)>,
 }
 
+impl Finding {
+    /// Whether a sweep explains it.
+    pub(super) fn may_be_swept(&self) -> bool {
+        self.what == SWEPT
+    }
+}
+
 /// What was looked at in one store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
@@ -148,6 +163,7 @@ pub(super) struct Survey<'a> {
     now: SystemTime,
     pub(super) looked: Vec<Looked>,
     pub(super) facts: Facts,
+    held: Held,
 }
 
 /// What takes findings as they come, a shard's at a time.
@@ -167,6 +183,7 @@ impl<'a> Survey<'a> {
             scope: look.scope,
             now: look.now,
             facts: Facts::default(),
+            held: Held::default(),
         }
     }
 
@@ -188,9 +205,9 @@ impl<'a> Survey<'a> {
         let mut handler = |holdings: &Holdings, findings: Vec<Finding>| {
             for finding in &findings {
                 let (missing, damaged) = &mut counts[finding.place];
-                match finding.what == MISSING {
-                    true => *missing += 1,
-                    false => *damaged += 1,
+                match finding.what.as_str() {
+                    MISSING | SWEPT => *missing += 1,
+                    _ => *damaged += 1,
                 }
             }
             handler(holdings, findings)
@@ -209,15 +226,17 @@ impl<'a> Survey<'a> {
                 .map(|(record, _)| self.holdings.end(record));
             let mut handler = |holdings: &Holdings, mut findings: Vec<Finding>| {
                 for finding in &mut findings {
-                    finding.chain_end = end;
+                    // What is looked for again may be of an earlier chain, and knows its own.
+                    finding.chain_end = finding.chain_end.or(end);
                 }
                 handler(holdings, findings)
             };
             let findings = self.key_files(&chain, &facts)?;
             handler(&self.holdings, findings)?;
-            self.chain(&chain, &facts, &mut handler)?;
+            self.chain(&chain, &facts, end, &mut handler)?;
             self.facts.chains.insert(chain, facts);
         }
+        self.look_again(&mut handler)?;
         for (place, looked) in self.looked.iter_mut().enumerate() {
             looked.left_out = self.holdings.closed(place);
             (looked.missing, looked.damaged) = counts[place];
@@ -229,26 +248,38 @@ impl<'a> Survey<'a> {
         &mut self,
         chain: &ChainId,
         facts: &OfChain,
+        end: Option<SystemTime>,
         handler: &mut Handler<'_>,
     ) -> Result<(), Error> {
         let meter = self.monitor.meter(&format!("chain {chain}"), None);
         for area in Area::BOTH {
             for shard in Shard::all() {
                 let rows = self.holdings.rows(chain, area, shard)?;
-                let mut findings = self.missing(chain, facts, area, shard, &rows);
+                let (mut findings, names) = self.missing(chain, facts, area, shard, &rows);
                 let reading = self.reading(&rows);
                 let before: u64 = self.looked.iter().map(|looked| looked.bytes).sum();
                 findings.extend(self.read(chain, area, &rows, reading)?);
                 let after: u64 = self.looked.iter().map(|looked| looked.bytes).sum();
                 meter.add(after - before);
                 handler(&self.holdings, findings)?;
+                self.held.add(Lacking {
+                    chain: chain.clone(),
+                    area,
+                    shard,
+                    end,
+                    names,
+                });
+                if self.held.is_full() {
+                    self.look_again(handler)?;
+                }
             }
         }
         meter.finish();
         Ok(())
     }
 
-    /// What a store that has a backup of the chain lacks, though another has it or a manifest names it.
+    /// What a store that has a backup of the chain lacks: what its manifests name, and apart from that what
+    /// another store has.
     fn missing(
         &self,
         chain: &ChainId,
@@ -256,9 +287,9 @@ impl<'a> Survey<'a> {
         area: Area,
         shard: Shard,
         rows: &[Row],
-    ) -> Vec<Finding> {
+    ) -> (Vec<Finding>, Vec<One>) {
         let asked = self.holdings.asked();
-        let mut findings = Vec::new();
+        let (mut findings, mut names) = (Vec::new(), Vec::new());
         let mut lacks = |place: usize, name: Digest| {
             if asked[place] {
                 findings.push(self.finding(chain, area, name, place, MISSING.to_owned()));
@@ -270,10 +301,21 @@ impl<'a> Survey<'a> {
                 .duration_since(row.since)
                 .is_ok_and(|age| age > SETTLED);
             let named = facts.named(area, &row.name);
+            let mut lacked = 0_u64;
             for place in row.lacking(&asked) {
-                if named >> place & 1 == 1 || (settled && facts.stores >> place & 1 == 1) {
+                let missed = settled && facts.stores >> place & 1 == 1;
+                if named >> place & 1 == 1 || (missed && named != 0) {
                     lacks(place, row.name);
+                } else if missed {
+                    lacked |= 1 << place;
                 }
+            }
+            if lacked != 0 {
+                names.push(One {
+                    name: row.name,
+                    had: row.places().fold(0_u64, |had, place| had | 1 << place),
+                    lacked,
+                });
             }
         }
         if area == Area::Index {
@@ -287,7 +329,7 @@ impl<'a> Survey<'a> {
                     .for_each(|place| lacks(place, *name));
             }
         }
-        findings
+        (findings, names)
     }
 
     /// Which rows are read: those of the part, and whatever has different sizes.

@@ -2,7 +2,7 @@
 //! version that a store kept. Bytes are checked before they are written anywhere.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -57,6 +57,22 @@ impl Expect {
             Self::Anything => Ok(()),
         }
     }
+
+    /// The end of the chain of a committed manifest, which only its own good bytes state. What lies
+    /// under `dropped/` is under no lock: prune removes it.
+    fn chain_end(
+        &self,
+        object: &ObjectName,
+        bytes: &[u8],
+        new_chain_every: Duration,
+    ) -> Option<SystemTime> {
+        let Self::Manifest(catalogue, id) = self else {
+            return None;
+        };
+        let manifest = catalogue.judge(id, object, bytes).ok()?.signed.manifest;
+        let is_committed = *object == manifest.foundation.manifest(id);
+        is_committed.then(|| manifest.chain.end(new_chain_every))
+    }
 }
 
 /// One object to be brought somewhere.
@@ -72,7 +88,7 @@ pub(super) struct Transfer {
     pub(super) from: Vec<usize>,
     /// Places to write it to.
     pub(super) to: Vec<usize>,
-    /// The end of its chain, from which stores that lock count their days.
+    /// The end of its chain, from which stores that lock count their days; a manifest states its own.
     pub(super) chain_end: Option<SystemTime>,
     /// Whether earlier versions serve as well, in any store.
     pub(super) earlier: bool,
@@ -145,6 +161,7 @@ impl Holdings {
         mut each: impl FnMut(Moved),
     ) -> Result<(), Stopped> {
         let stores: Vec<Arc<dyn Store>> = self.copies.stores().map(Arc::clone).collect();
+        let new_chain_every = self.new_chain_every;
         self.bridge.side_by_side(
             transfers,
             LOAD,
@@ -152,8 +169,9 @@ impl Holdings {
             |mut transfer| {
                 let (asked, open) = (self.asked(), self.open());
                 transfer.from.retain(|place| asked[*place]);
-                transfer.to.retain(|place| open[*place]);
-                (!transfer.to.is_empty()).then(|| carry(stores.clone(), asked, transfer))
+                transfer.to.retain(|place| asked[*place]);
+                (!transfer.to.is_empty())
+                    .then(|| carry(stores.clone(), asked, transfer, new_chain_every))
             },
             |moved| {
                 for (place, error) in &moved.unread {
@@ -170,7 +188,12 @@ impl Holdings {
     }
 }
 
-async fn carry(stores: Vec<Arc<dyn Store>>, asked: Vec<bool>, transfer: Transfer) -> Moved {
+async fn carry(
+    stores: Vec<Arc<dyn Store>>,
+    asked: Vec<bool>,
+    transfer: Transfer,
+    new_chain_every: Duration,
+) -> Moved {
     let mut moved = Moved {
         object: transfer.object.clone(),
         to: transfer.to.clone(),
@@ -185,13 +208,18 @@ async fn carry(stores: Vec<Arc<dyn Store>>, asked: Vec<bool>, transfer: Transfer
     };
     moved.bytes = bytes.len() as u64;
     moved.source = Some(source);
+    let stated = || {
+        let expect = &transfer.expect;
+        expect.chain_end(&transfer.object, &bytes, new_chain_every)
+    };
+    let chain_end = transfer.chain_end.or_else(stated);
     for place in transfer.to {
         let put = put(
             &*stores[place],
             &transfer.object,
             bytes.clone(),
             WriteMode::Overwrite,
-            transfer.chain_end,
+            chain_end,
         );
         match put.await {
             Ok(()) => moved.written.push(place),

@@ -1,8 +1,9 @@
 //! For tests: a store that fails as it is told, and a monitor that remembers.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub(crate) struct Faulty {
     /// The most bytes that a get has asked for.
     most: AtomicU64,
     locked: std::sync::atomic::AtomicBool,
+    lock_for: Mutex<Option<Duration>>,
+    locked_until: Mutex<BTreeMap<String, SystemTime>>,
 }
 
 impl Faulty {
@@ -50,6 +53,8 @@ impl Faulty {
             calls: AtomicUsize::new(0),
             most: AtomicU64::new(0),
             locked: false.into(),
+            lock_for: Mutex::default(),
+            locked_until: Mutex::default(),
         }
     }
 
@@ -76,6 +81,17 @@ impl Faulty {
     /// Whether every delete finds its object under Object Lock.
     pub(crate) fn locks_deletes(&self, locked: bool) {
         self.locked.store(locked, Ordering::SeqCst);
+    }
+
+    /// Tells it to lock what is put for so long beyond its chain's end.
+    pub(crate) fn lock_for(&self, time: Duration) {
+        *self.lock_for.lock().unwrap() = Some(time);
+    }
+
+    /// Until when an object was locked when it was put last; `None` when it was not.
+    pub(crate) fn locked_until(&self, name: &ObjectName) -> Option<SystemTime> {
+        let locked = self.locked_until.lock().unwrap();
+        locked.get(name.as_str()).copied()
     }
 
     /// How many calls came.
@@ -131,7 +147,25 @@ impl Store for Faulty {
             bytes
         };
         self.inner.put(name, bytes, mode).await?;
+        self.locked_until.lock().unwrap().remove(name.as_str());
         self.after(fault, name.as_str(), ())
+    }
+
+    fn locks_for(&self) -> Option<Duration> {
+        *self.lock_for.lock().unwrap()
+    }
+
+    async fn put_locked(
+        &self,
+        name: &ObjectName,
+        bytes: Bytes,
+        mode: WriteMode,
+        until: SystemTime,
+    ) -> Result<(), Error> {
+        self.put(name, bytes, mode).await?;
+        let mut locked = self.locked_until.lock().unwrap();
+        locked.insert(name.as_str().to_owned(), until);
+        Ok(())
     }
 
     async fn get(&self, name: &ObjectName, limit: u64) -> Result<Bytes, Error> {
