@@ -88,6 +88,8 @@ pub struct Holdings {
     objects: Objects,
     /// How long after its start a chain ends.
     pub(super) new_chain_every: Duration,
+    /// How long prune spares what a dropped manifest names.
+    grace: Duration,
 }
 
 impl Holdings {

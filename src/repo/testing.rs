@@ -118,7 +118,7 @@ impl Scene {
     }
 
     pub(super) fn holdings(&self) -> Holdings {
-        Holdings::new(self.copies(), self.bridge(), foundation(), CHAIN)
+        Holdings::new(self.copies(), self.bridge(), foundation(), CHAIN, 7 * DAY)
     }
 
     /// A look in two hours, when nothing of now is on its way any more.

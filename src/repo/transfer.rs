@@ -169,7 +169,7 @@ impl Holdings {
             |mut transfer| {
                 let (asked, open) = (self.asked(), self.open());
                 transfer.from.retain(|place| asked[*place]);
-                transfer.to.retain(|place| asked[*place]);
+                transfer.to.retain(|place| open[*place]);
                 (!transfer.to.is_empty())
                     .then(|| carry(stores.clone(), asked, transfer, new_chain_every))
             },

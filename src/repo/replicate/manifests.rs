@@ -143,8 +143,10 @@ impl Replication<'_> {
             Err(error) => return Err(error.into()),
         };
         let store = self.holdings.store(place);
-        let end = self.holdings.end(&believed.signed.manifest.chain);
-        let put = put(&*store, object, bytes, WriteMode::CreateNew, Some(end));
+        // What prune works with is not locked: it is to be removed.
+        let end = (*object == self.holdings.foundation.manifest(id))
+            .then(|| self.holdings.end(&believed.signed.manifest.chain));
+        let put = put(&*store, object, bytes, WriteMode::CreateNew, end);
         match self.holdings.bridge.wait(put)? {
             Ok(()) => Ok(true),
             Err(error) if error.kind == Kind::AlreadyExists => Ok(false),
