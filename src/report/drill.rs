@@ -18,7 +18,8 @@ pub struct Drilled {
     pub scratch: String,
     /// In order: the steps of the restore, then the stages of the verification.
     pub steps: Vec<DrillStep>,
-    /// How long all of them took: the recovery time, without what people do between them.
+    /// How long all of them took, without what people do between them: the recovery time of one that
+    /// passed, see [`Drilled::recovered`].
     pub rto: Duration,
     /// How old the restored data was when the drill began.
     pub rpo: Duration,
@@ -54,6 +55,11 @@ impl Drilled {
     pub fn passed(&self) -> bool {
         self.steps.iter().all(|step| step.ok)
     }
+
+    /// The recovery time; `None` of one that failed, which had no foundation back.
+    pub fn recovered(&self) -> Option<Duration> {
+        self.passed().then_some(self.rto)
+    }
 }
 
 /// The table at the end of a log.
@@ -87,11 +93,18 @@ pub fn text(drilled: &Drilled) -> String {
             }
         }
     }
-    let _ = writeln!(
-        text,
-        "\nRTO  {}: all steps and stages, without making the Ops Manager VM and without the time between them",
-        spoken(drilled.rto)
-    );
+    let _ = match drilled.recovered() {
+        Some(rto) => writeln!(
+            text,
+            "\nRTO  {}: all steps and stages, without making the Ops Manager VM and without the time between them",
+            spoken(rto)
+        ),
+        None => writeln!(
+            text,
+            "\nRTO  not measured: the foundation was not back; the steps and stages so far took {}",
+            spoken(drilled.rto)
+        ),
+    };
     let _ = writeln!(
         text,
         "RPO  {}: the age of the restored data when the drill began{}",
@@ -130,7 +143,7 @@ pub fn json(drilled: &Drilled) -> Value {
             "said": step.said,
             "means": step.means,
         })).collect::<Vec<_>>(),
-        "rto_ms": millis(drilled.rto),
+        "rto_ms": drilled.recovered().map(millis),
         "rpo_ms": millis(drilled.rpo),
         "interval_ms": drilled.interval.map(millis),
         "runs": drilled.runs,
@@ -171,9 +184,15 @@ mod tests {
              \x20         quota exceeded\n\
              \x20         what this means: no foundation\n";
         assert!(shown.starts_with(expected), "{shown}");
+        assert!(
+            shown.contains("RTO  not measured: the foundation was not back"),
+            "{shown}"
+        );
         assert_eq!(json(&drilled)["result"], "failed");
+        assert_eq!(json(&drilled)["rto_ms"], Value::Null);
         drilled.steps.pop();
         assert!(text(&drilled).contains("passed"));
+        assert!(text(&drilled).contains("RTO  1 min 30 s: all steps"));
         assert_eq!(json(&drilled)["rto_ms"], 90_000);
     }
 }

@@ -12,7 +12,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use super::overview::{Backup, Change, Component, Overview};
+use super::overview::{Backup, Change, Component, Drill, Overview};
 use super::{alerts, units};
 use crate::clock;
 
@@ -57,6 +57,7 @@ pub fn page(overview: &Overview) -> Result<String, minijinja::Error> {
         calendar: chart::calendar(&overview.days, overview.stores.len() as u64),
         downtime: overview.downtime.iter().map(chart::downtime).collect(),
         change: chart::change(&overview.backups),
+        measured: overview.measured(),
         steps: overview.drills.first().map(chart::steps),
         stored: overview.backups.iter().map(|one| one.stored_bytes).sum(),
         often: overview.change.as_ref().map(often),
@@ -76,6 +77,7 @@ struct View<'a> {
     calendar: Option<chart::Calendar>,
     downtime: Vec<chart::Stacks>,
     change: Option<chart::Changes>,
+    measured: Option<&'a Drill>,
     steps: Option<Vec<f64>>,
     stored: u64,
     often: Option<&'static str>,

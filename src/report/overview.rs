@@ -46,7 +46,7 @@ pub struct Overview {
     pub components: Vec<Component>,
     /// The last proof of each level, from the cheapest level to the dearest.
     pub proofs: Vec<Level>,
-    /// Drills, newest first.
+    /// Drills, newest first; the newest that passed is among them, however old.
     pub drills: Vec<Drill>,
     /// Every day of the window, oldest first.
     pub days: Vec<Day>,
@@ -158,7 +158,7 @@ pub struct Drill {
     pub finished: String,
     /// Whether all of it went well.
     pub passed: bool,
-    /// How long it took to have the foundation back.
+    /// How long it took to have the foundation back; absent where it failed.
     pub rto_ms: Option<u64>,
     /// How old what came back was.
     pub rpo_ms: Option<u64>,
@@ -390,6 +390,11 @@ pub struct Backup {
 }
 
 impl Overview {
+    /// The newest drill that measured how long it takes to have the foundation back.
+    pub fn measured(&self) -> Option<&Drill> {
+        self.drills.iter().find(|drill| drill.rto_ms.is_some())
+    }
+
     /// The same without what only a recovery identity opened: fit for a store, where all who can
     /// read the bucket see it.
     #[must_use]

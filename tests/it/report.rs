@@ -125,6 +125,64 @@ fn sixty_nights_are_told_as_they_were() {
     }
 }
 
+/// How soon a drill fails is no recovery time: the newest that passed says how long a restore takes.
+#[test]
+fn a_drill_that_failed_tells_no_recovery_time() {
+    let history = History::new();
+    for ago in [4, 3, 0] {
+        history.store(&history.manifest(ago), &["one", "two"]);
+    }
+    let mut failed = history.drill(3, false);
+    // As releases before this one stored it.
+    failed.rto_ms = Some(180_000);
+    history.store_proof(&failed);
+    let seen = report(&history.depot);
+    assert_eq!(seen["drills"][0]["rto_ms"], Value::Null, "{seen:#}");
+    assert!(!metrics(&history.depot).contains("lifeboat_drill_rto"));
+    let shown = page(&history.depot);
+    assert!(!shown.contains("The foundation was back"), "{shown}");
+    assert!(shown.contains("no drill has measured yet"), "{shown}");
+
+    let passed = history.drill(4, true);
+    history.store_proof(&passed);
+    let rto = passed.rto_ms.unwrap();
+    let spoken = lifeboat::clock::spoken(Duration::from_millis(rto));
+    let read = metrics_are_read(&metrics(&history.depot));
+    let line = read
+        .lines()
+        .find(|line| line.contains("drill_rto"))
+        .unwrap();
+    assert!(line.contains(&format!("{}.", rto / 1000)), "{line}");
+    // It ended at its last step; how soon says nothing of what that takes.
+    let last = &failed.steps.last().unwrap().name;
+    let of_steps = read.lines().filter(|line| line.contains("drill_step"));
+    assert_eq!(of_steps.count(), failed.steps.len() - 1, "{read}");
+    assert!(!read.contains(&format!("'step': '{last}'")), "{read}");
+    let shown = page(&history.depot);
+    assert!(!shown.contains("The foundation was back"), "{shown}");
+    let words = format!("took <strong>{spoken}</strong>");
+    assert!(shown.contains(&words), "{words}: {shown}");
+    assert!(shown.contains("the newest drill failed"), "{shown}");
+    let text = history.depot.cli(&["report"]).ok().stdout;
+    let line = |words: &str| {
+        let mut lines = text.lines();
+        lines.find(|line| line.contains(words)).unwrap().to_owned()
+    };
+    assert!(!line("whole (RTO)").contains("min"), "{text}");
+    assert!(line("measured last (RTO)").contains(&spoken), "{text}");
+    // However often it fails: the one that passed is told.
+    for second in 1..=21 {
+        let mut again = history.drill(0, false);
+        let ended = history.now - Duration::from_secs(60 - second);
+        again.finished = lifeboat::clock::rfc3339(ended);
+        history.store_proof(&again);
+    }
+    let seen = report(&history.depot);
+    let drills = seen["drills"].as_array().unwrap();
+    assert_eq!(drills.len(), 21);
+    assert_eq!(drills[20]["rto_ms"], rto);
+}
+
 /// The page says what a prune would do; the prune itself must agree.
 #[test]
 fn what_the_page_says_of_retention_is_what_prune_plans() {

@@ -39,7 +39,7 @@ pub(super) fn write(
         })
         .collect();
     proof.notes.clone_from(&drilled.notes);
-    proof.rto_ms = Some(clock::millis(drilled.rto));
+    proof.rto_ms = drilled.recovered().map(clock::millis);
     proof.rpo_ms = Some(clock::millis(drilled.rpo));
     let stores = Stores::open(context, ground.settings)?;
     let names = store(context, ground.settings, &stores, &proof, "")?;

@@ -112,13 +112,25 @@ fn shown(proof: &proof::Proof, verified: bool, now: SystemTime) -> Proof {
 }
 
 pub(super) fn drills(seen: &Gathered) -> Vec<Drill> {
-    let drilled = seen.proofs.iter().rev();
-    let drilled = drilled.filter(|(proof, _)| proof.level == proof::Level::Drilled);
-    let each = drilled.take(MOST_DRILLS).map(|(proof, _)| Drill {
+    let drilled = seen.proofs.iter().rev().map(|(proof, _)| proof);
+    let drilled = drilled.filter(|proof| proof.level == proof::Level::Drilled);
+    let passed = |proof: &&proof::Proof| proof.result == Outcome::Passed;
+    let mut told: Vec<_> = drilled.clone().take(MOST_DRILLS).collect();
+    // However often it failed since: what a restore takes is known from that one alone.
+    if !told.iter().any(passed) {
+        told.extend(drilled.skip(MOST_DRILLS).find(passed));
+    }
+    told.into_iter().map(drill).collect()
+}
+
+fn drill(proof: &proof::Proof) -> Drill {
+    let passed = proof.result == Outcome::Passed;
+    Drill {
         backup: proof.backup.to_string(),
         finished: proof.finished.clone(),
-        passed: proof.result == Outcome::Passed,
-        rto_ms: proof.rto_ms,
+        passed,
+        // One that failed had no foundation back, whatever it says.
+        rto_ms: proof.rto_ms.filter(|_| passed),
         rpo_ms: proof.rpo_ms,
         steps: proof
             .steps
@@ -130,8 +142,7 @@ pub(super) fn drills(seen: &Gathered) -> Vec<Drill> {
                 said: step.said.clone(),
             })
             .collect(),
-    });
-    each.collect()
+    }
 }
 
 pub(super) fn stores(seen: &Gathered) -> Vec<Store> {
