@@ -123,6 +123,8 @@ struct Seen {
     last_bad: Option<Instant>,
     first: Option<SystemTime>,
     last: Option<SystemTime>,
+    /// Whether a question fell into the lock.
+    within: bool,
 }
 
 impl Seen {
@@ -256,17 +258,35 @@ impl Probing {
             })
             .unwrap_or_else(PoisonError::into_inner);
         self.shared.stop.raise();
-        let counted = state.seen.iter().zip(&self.probes);
-        let records: Vec<_> = counted
-            .filter(|(seen, _)| matches!(seen.before, Some(Ok(()))))
-            .map(|(seen, probe)| seen.record(&probe.name))
-            .collect();
+        let (records, lines) = told(component, &state.seen, &self.probes);
         drop(state);
-        for one in &records {
-            context.monitor.info(&said(component, one));
+        for line in lines {
+            context.monitor.info(&line);
         }
         records
     }
+}
+
+/// What is stored, and what is said. Who was not asked while the component was locked saw nothing: stored
+/// it would read as if nothing had been down.
+fn told(component: &str, seen: &[Seen], probes: &[Probe]) -> (Vec<DowntimeRecord>, Vec<String>) {
+    let (mut records, mut lines) = (Vec::new(), Vec::new());
+    for (seen, probe) in seen.iter().zip(probes) {
+        if !matches!(seen.before, Some(Ok(()))) {
+            continue;
+        }
+        if seen.within || seen.failed > 0 {
+            let record = seen.record(&probe.name);
+            lines.push(said(component, &record));
+            records.push(record);
+        } else {
+            lines.push(format!(
+                "{component}: seen from outside: {} was not asked, for the lock was over before its next question; it says nothing about this backup and is not counted",
+                probe.name
+            ));
+        }
+    }
+    (records, lines)
 }
 
 /// One line for people.
@@ -344,6 +364,7 @@ impl Shared {
         if !matches!(seen.before, Some(Ok(()))) {
             return true;
         }
+        seen.within |= unlocked.is_none_or(|unlocked| began < unlocked);
         seen.note(began, at, &answer);
         self.answered.notify_all();
         answer.is_ok() && unlocked.is_some_and(|unlocked| began >= unlocked)
@@ -413,5 +434,47 @@ mod tests {
             said("tas", &quiet),
             "tas: seen from outside: app answered all of 4 questions"
         );
+    }
+
+    #[test]
+    fn who_was_not_asked_while_it_was_locked_saw_no_downtime_of_zero() {
+        let probe = |name: &str| Probe {
+            name: name.to_owned(),
+            page: Page {
+                url: "https://app.example.com/".to_owned(),
+                status: 200,
+                ca_cert: None,
+            },
+            contains: None,
+            found: false,
+        };
+        let seen = |asked: u64, failed: u64, within: bool| Seen {
+            before: Some(Ok(())),
+            asked,
+            failed,
+            within,
+            ..Seen::default()
+        };
+        let probes = [
+            probe("never"),
+            probe("after"),
+            probe("within"),
+            probe("slow"),
+        ];
+        // Not at all; once, when all was unlocked again; in the lock; wrong after it.
+        let answers = [
+            seen(0, 0, false),
+            seen(1, 0, false),
+            seen(1, 0, true),
+            seen(1, 1, false),
+        ];
+        let (records, lines) = told("tas", &answers, &probes);
+        let names: Vec<_> = records.iter().map(|one| one.probe.as_str()).collect();
+        assert_eq!(names, ["within", "slow"]);
+        assert_eq!(lines.len(), 4);
+        for (line, name) in lines.iter().zip(["never", "after"]) {
+            let words = format!("tas: seen from outside: {name} was not asked, for the lock");
+            assert!(line.starts_with(&words), "{line}");
+        }
     }
 }
