@@ -13,6 +13,8 @@ use crate::report::restore::Expected;
 
 /// Drills that count: so many of the newest.
 const MOST: usize = 10;
+/// Proofs that are read to find them: a drill has one of each run that came to an end.
+const MOST_READ: usize = 50;
 
 /// The newest drills of the foundation.
 #[derive(Debug, Default)]
@@ -39,17 +41,27 @@ impl Drills {
 
     /// `proofs`: oldest first.
     fn from_proofs(proofs: &[Proof]) -> Self {
-        let mut drills = Self::default();
-        for (at, proof) in proofs.iter().enumerate() {
-            let goes_on =
-                |later: &Proof| (&later.backup, &later.started) == (&proof.backup, &proof.started);
-            // A run that went on with a drill names the steps of the runs before it too.
-            if proofs.iter().skip(at + 1).any(goes_on) {
-                continue;
+        let newest_first = proofs.iter().rev();
+        let passed = newest_first
+            .clone()
+            .find(|proof| proof.result == Outcome::Passed);
+        let mut drills = Self {
+            // A later look at it may have failed: that it passed, and how fast, stays true.
+            newest: passed
+                .and_then(|proof| proof.rto_ms)
+                .map(Duration::from_millis),
+            ..Self::default()
+        };
+        // A run that went on with a drill names the steps of the runs before it too.
+        let mut last: Vec<&Proof> = Vec::new();
+        for proof in newest_first {
+            let again =
+                |later: &&Proof| (&later.backup, &later.started) == (&proof.backup, &proof.started);
+            if !last.iter().any(again) {
+                last.push(proof);
             }
-            if proof.result == Outcome::Passed {
-                drills.newest = proof.rto_ms.map(Duration::from_millis);
-            }
+        }
+        for proof in last.into_iter().take(MOST) {
             for step in proof.steps.iter().filter(|step| step.ok) {
                 let took = Duration::from_millis(step.ms);
                 drills
@@ -87,9 +99,8 @@ impl Drills {
 fn read(ground: &Ground<'_>) -> Result<Vec<Proof>, Error> {
     let proofs = ground.proofs();
     let names = proofs.names(None)?;
-    let drilled = names.iter().filter(|name| name.level == Level::Drilled);
     let mut read: Vec<(ProofName, Proof)> = Vec::new();
-    proofs.read_each(drilled.rev().take(MOST), |name, answer| match answer {
+    proofs.read_each(newest(&names), |name, answer| match answer {
         Ok(believed) => read.push((name, believed.proof)),
         Err(error) => ground
             .context
@@ -100,9 +111,16 @@ fn read(ground: &Ground<'_>) -> Result<Vec<Proof>, Error> {
     Ok(read.into_iter().map(|(_, proof)| proof).collect())
 }
 
+/// Those that are worth reading, newest first. `names`: oldest first.
+fn newest(names: &[ProofName]) -> impl Iterator<Item = &ProofName> {
+    let drilled = names.iter().filter(|name| name.level == Level::Drilled);
+    drilled.rev().take(MOST_READ)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::repo::id::{BackupId, Foundation};
     use crate::repo::proof::Step;
 
@@ -163,5 +181,49 @@ mod tests {
         let one = Drills::from_proofs(&[drill("only", Outcome::Passed, 1, &[("tas", 1000, true)])]);
         let because = one.expected("tas").unwrap().because;
         assert_eq!(because, "a drill took 1.0 s in a scratch foundation");
+    }
+
+    #[test]
+    fn a_drill_that_was_run_often_pushes_no_other_out() {
+        let name = |second: u64| {
+            let time = clock::parse_compact("20261122T010203Z").unwrap();
+            ProofName {
+                backup: BackupId::parse("20261122T010203Z-00000000").unwrap(),
+                time: clock::compact(time + Duration::from_secs(second)),
+                level: Level::Drilled,
+                result: Outcome::Failed,
+                random: [0; 4],
+            }
+        };
+        let names: Vec<_> = (0..60).map(name).collect();
+        let read: Vec<_> = newest(&names).collect();
+        assert_eq!((read.len(), read[0]), (50, &names[59]));
+        let tas = [("tas", 600_000, true)];
+        let mut proofs = vec![drill("first", Outcome::Passed, 900_000, &tas)];
+        proofs.extend((0..20).map(|_| drill("second", Outcome::Failed, 1, &tas)));
+        let two = Drills::from_proofs(&proofs);
+        assert_eq!(two.newest, Some(Duration::from_secs(900)));
+        let because = two.expected("tas").unwrap().because;
+        assert!(because.starts_with("2 drills took "), "{because}");
+        let begun = (0..12).map(|number| format!("drill {number}"));
+        let many: Vec<_> = begun
+            .map(|begun| drill(&begun, Outcome::Passed, 1, &tas))
+            .collect();
+        let because = Drills::from_proofs(&many).expected("tas").unwrap().because;
+        assert!(because.starts_with("10 drills took "), "{because}");
+    }
+
+    #[test]
+    fn a_later_look_that_failed_does_not_undo_what_a_drill_took() {
+        let drills = Drills::from_proofs(&[
+            drill("kept", Outcome::Passed, 900_000, &[("tas", 1000, true)]),
+            drill(
+                "kept",
+                Outcome::Failed,
+                0,
+                &[("tas", 1000, true), ("instances", 1, false)],
+            ),
+        ]);
+        assert_eq!(drills.newest, Some(Duration::from_secs(900)));
     }
 }
