@@ -6,6 +6,7 @@
 //! drill leaves the scratch foundation so that the next one goes on. `docs/drill.md`.
 
 mod checks;
+mod ending;
 mod isolation;
 mod marker;
 mod meaning;
@@ -14,16 +15,15 @@ mod stages;
 mod tear_down;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, bail, ensure};
+use anyhow::{Error, Result, ensure};
 
-use self::marker::{Marker, Noted};
-use super::settings::{Drill, End, Origin, Restoration, Settings, Step};
+use self::marker::Marker;
+use super::settings::{Drill, Origin, Restoration, Settings, Step};
 use super::steps::facts::Facts;
 use super::steps::ground::Ground;
 use super::steps::reach::Reach;
-use super::stores::Stores;
 use super::{Context, cleanup, plan, restore, steps};
 use crate::bbr::Direction;
 use crate::clock;
@@ -33,8 +33,13 @@ use crate::repo::format::Manifest;
 use crate::report::drill::{DrillStep, Drilled};
 use crate::report::restore::Holds;
 use crate::report::text;
+use crate::shutdown::Shutdown;
 
 pub use self::tear_down::tear_down;
+
+/// How long a step's time is still noted for after a signal: well within the ten seconds that
+/// Concourse leaves.
+const LAST_NOTE: Duration = Duration::from_secs(5);
 
 /// How a drill ended that was not refused and not aborted.
 #[derive(Debug)]
@@ -59,13 +64,7 @@ pub fn drill(context: &Context, settings: &Settings, asked: &Drill) -> Result<En
     };
     let ground = Ground::open(context, settings, "drill", &origin, &asked.choices)?;
     if let (Some(marker), Origin::Backup(id)) = (&known, &asked.origin) {
-        ensure!(
-            *id == marker.backup,
-            "{} holds an unfinished drill of backup {}; run `lifeboat drill {}` to finish it, or take it down and make the Ops Manager VM anew",
-            asked.scratch,
-            marker.backup,
-            marker.backup
-        );
+        ensure!(*id == marker.backup, "{}", marker.holds());
     }
     let facts = ground.facts()?;
     conditions(context, settings, asked, &origin)?;
@@ -81,7 +80,9 @@ pub fn drill(context: &Context, settings: &Settings, asked: &Drill) -> Result<En
     });
     marker.runs += 1;
     marker.write(&*inside, &context.shutdown)?;
-    if marker.runs > 1 {
+    if let Some(said) = marker.only_looks() {
+        context.monitor.warn(&said);
+    } else if marker.runs > 1 {
         context.monitor.info(&format!(
             "going on with the drill of backup {} that began at {}",
             marker.backup, marker.begun
@@ -209,29 +210,34 @@ impl Run<'_> {
             self.context.shutdown.check()?;
             let name = step.to_string();
             if let Some(took) = self.marker.done(&name) {
-                let said = vec!["done by an earlier run of this drill".to_owned()];
+                let mut said = vec!["done by an earlier run of this drill".to_owned()];
+                said.extend(self.marker.left_out(&name));
                 self.push(&name, took, Ok(said));
                 continue;
             }
             self.guard(&step)?;
-            let unfinished = self.marker.begun(&name);
-            self.note(&name, Noted::default())?;
+            let unfinished = self.marker.begin(&name);
+            self.note()?;
             self.context.monitor.info(&format!("drill: {name}"));
             let began = Instant::now();
             let outcome = self.one(&step, unfinished);
-            let took = began.elapsed();
+            self.marker.end(&name, began.elapsed(), outcome.is_ok());
+            let noted = self.note_end();
+            let took = self.marker.spent(&name);
             match outcome {
-                Ok(said) => {
-                    let ms = clock::millis(took);
-                    self.note(&name, Noted { done: true, ms })?;
+                Ok(mut said) => {
+                    noted?;
+                    said.extend(self.marker.left_out(&name));
                     self.push(&name, took, Ok(said));
                 }
                 Err(error) if self.context.shutdown.is_raised() => {
+                    self.tell(noted);
                     return Err(error.context(format!(
                         "the drill was aborted in its step {name}; the same command goes on with it"
                     )));
                 }
                 Err(error) => {
+                    self.tell(noted);
                     self.push(&name, took, Err(&error));
                     return Ok(Some(error));
                 }
@@ -306,7 +312,7 @@ impl Run<'_> {
         )?;
         if self.marker.director_host_key.is_none() {
             self.marker.director_host_key = Some(key.clone());
-            self.marker.write(&*self.inside, &self.context.shutdown)?;
+            self.note()?;
         }
         self.settings = isolation::pinned(&self.settings, &key);
         Ok(())
@@ -338,9 +344,28 @@ impl Run<'_> {
         Ok(vec![format!("restored from {}", restored.origin)])
     }
 
-    fn note(&mut self, step: &str, noted: Noted) -> Result<()> {
-        self.marker.steps.insert(step.to_owned(), noted);
+    fn note(&self) -> Result<()> {
         self.marker.write(&*self.inside, &self.context.shutdown)
+    }
+
+    /// The same at the end of a step. A signal does not keep it from that: the time would be lost.
+    fn note_end(&self) -> Result<()> {
+        match self.note() {
+            Err(_) if self.context.shutdown.is_raised() => {
+                let shutdown = Shutdown::never().limited(LAST_NOTE);
+                self.marker.write(&*self.inside, &shutdown)
+            }
+            noted => noted,
+        }
+    }
+
+    /// What ended the step says more than this does.
+    fn tell(&self, noted: Result<()>) {
+        if let Err(error) = noted {
+            self.context.monitor.warn(&format!(
+                "how long the step was worked on is not noted: {error:#}"
+            ));
+        }
     }
 
     fn push(&mut self, name: &str, took: Duration, outcome: Result<Vec<String>, &Error>) {
@@ -362,71 +387,6 @@ impl Run<'_> {
             }),
             means: (!ok).then(|| meaning::of(name)),
         });
-    }
-
-    /// The figures, and what becomes of the scratch foundation.
-    fn end(mut self, failure: Option<Error>) -> Result<Ended> {
-        let begun =
-            clock::parse_rfc3339(&self.marker.begun).unwrap_or_else(|| self.context.clock.now());
-        let since = |text: &str| clock::parse_rfc3339(text);
-        let rpo = since(&self.manifest().started)
-            .and_then(|taken| begun.duration_since(taken).ok())
-            .unwrap_or_default();
-        let mut drilled = Drilled {
-            foundation: self.marker.foundation.clone(),
-            backup: self.marker.backup.clone(),
-            scratch: self.marker.scratch.clone(),
-            rto: self.steps.iter().map(|step| step.took).sum(),
-            rpo,
-            interval: self.interval(),
-            runs: self.marker.runs,
-            steps: std::mem::take(&mut self.steps),
-            notes: std::mem::take(&mut self.notes),
-            scratch_is: String::new(),
-        };
-        let stored = proof::write(self.context, self.ground, &drilled, &self.marker.begun);
-        drilled.notes.push(match stored {
-            Ok(said) => said,
-            Err(error) => {
-                self.context.shutdown.check()?;
-                format!(
-                    "the result of this drill is stored nowhere, so no list will show it: {error:#}"
-                )
-            }
-        });
-        let scratch = &self.asked.scratch;
-        drilled.scratch_is = match (drilled.passed(), self.asked.end) {
-            (true, End::Keep) => format!(
-                "{scratch} is kept as it is; `lifeboat drill-cleanup` deletes everything in it"
-            ),
-            (true, _) => match tear_down(self.context, &self.settings, self.asked) {
-                Ok(said) => said,
-                Err(error) => {
-                    self.context.shutdown.check()?;
-                    bail!(
-                        "the drill passed, but {scratch} was not taken down: {error:#}. To mend it: lifeboat drill-cleanup"
-                    )
-                }
-            },
-            (false, _) => format!(
-                "{scratch} is left as it is: the same command goes on with the step that failed; `lifeboat drill-cleanup` deletes everything in it"
-            ),
-        };
-        Ok(Ended { drilled, failure })
-    }
-
-    /// From the backup before this one to this one, by their ids.
-    fn interval(&self) -> Option<Duration> {
-        let time = |id: &str| -> Option<SystemTime> { clock::parse_compact(id.get(..16)?) };
-        let stores = Stores::open(self.context, self.ground.settings).ok()?;
-        let listing = stores.catalogue().list(None).ok()?;
-        let own = self.ground.backup_id();
-        let before = listing
-            .backups
-            .iter()
-            .take_while(|listed| listed.id.as_str() < own)
-            .last()?;
-        time(own)?.duration_since(time(before.id.as_str())?).ok()
     }
 
     /// A stage of the verification; what is wrong does not keep the others from being looked at.

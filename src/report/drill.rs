@@ -56,7 +56,7 @@ impl Drilled {
         self.steps.iter().all(|step| step.ok)
     }
 
-    /// The recovery time; `None` of one that failed, which had no foundation back.
+    /// The recovery time; `None` of one that failed: how soon it does says nothing.
     pub fn recovered(&self) -> Option<Duration> {
         self.passed().then_some(self.rto)
     }
@@ -101,7 +101,7 @@ pub fn text(drilled: &Drilled) -> String {
         ),
         None => writeln!(
             text,
-            "\nRTO  not measured: the foundation was not back; the steps and stages so far took {}",
+            "\nRTO  not measured, since the drill failed; its steps and stages took {}",
             spoken(drilled.rto)
         ),
     };
@@ -185,7 +185,7 @@ mod tests {
              \x20         what this means: no foundation\n";
         assert!(shown.starts_with(expected), "{shown}");
         assert!(
-            shown.contains("RTO  not measured: the foundation was not back"),
+            shown.contains("RTO  not measured, since the drill failed"),
             "{shown}"
         );
         assert_eq!(json(&drilled)["result"], "failed");

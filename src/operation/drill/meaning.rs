@@ -5,6 +5,8 @@ pub(super) const DIRECTOR: &str = "deployments";
 pub(super) const INSTANCES: &str = "instances";
 pub(super) const INVENTORY: &str = "inventory";
 pub(super) const CHECK: &str = "check-";
+/// All checks, where none could be asked.
+pub(super) const CHECKS: &str = "checks";
 
 /// Two sentences for people. `docs/drill.md` says more.
 pub(super) fn of(step: &str) -> &'static str {
@@ -50,6 +52,9 @@ pub(super) fn of(step: &str) -> &'static str {
         }
         INVENTORY => {
             "the foundation comes back, but not with everything that it had, or with things that had been deleted. Look at what differs (`lifeboat inventory diff` with the backup's id and `now`); what a restore loses must be made anew by hand (`lifeboat inventory plan`)"
+        }
+        CHECKS => {
+            "Ops Manager did not say what the checks need, so none was asked, and nobody knows whether the foundation serves its users. Look at Ops Manager, then run the same command again"
         }
         step if step.starts_with(CHECK) => {
             "the foundation comes back, but what its users need of it does not work. Compare with the original, which must give this answer too; then find out whether the backup lacks it or the restore"

@@ -12,13 +12,13 @@ use crate::repo::proof::{Finding, Level, Outcome, Proof, Step};
 use crate::report::drill::{DrillStep, Drilled};
 use crate::report::failure::{self, Failure};
 
-/// Stores it as that of a verification is; says where.
+/// Stores it as that of a verification is; gives the names of the stores that have it.
 pub(super) fn write(
     context: &Context,
     ground: &Ground<'_>,
     drilled: &Drilled,
     begun: &str,
-) -> Result<String> {
+) -> Result<Vec<String>> {
     let manifest = &ground.believed.signed.manifest;
     let mut proof = Proof::new(
         &manifest.foundation,
@@ -42,18 +42,7 @@ pub(super) fn write(
     proof.rto_ms = drilled.recovered().map(clock::millis);
     proof.rpo_ms = Some(clock::millis(drilled.rpo));
     let stores = Stores::open(context, ground.settings)?;
-    let names = store(context, ground.settings, &stores, &proof, "")?;
-    Ok(match names.is_empty() {
-        false => format!(
-            "the proof is stored beside backup {} in {}",
-            manifest.id,
-            names.join(", ")
-        ),
-        true => {
-            "the result of this drill is stored nowhere, so no list will show it; the log says why"
-                .to_owned()
-        }
-    })
+    store(context, ground.settings, &stores, &proof, "")
 }
 
 /// What may be stored of an error, for everybody with the bucket reads it: not what scripts said, and

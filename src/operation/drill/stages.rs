@@ -22,9 +22,14 @@ const NEVER_THE_SAME: [&str; 1] = ["instance"];
 /// All of them, in order.
 pub(super) fn all(run: &mut Run<'_>) -> Result<()> {
     run.pin()?;
-    let director = run.ground.director()?;
-    run.stage(meaning::DIRECTOR, |run| deployments(run, &director))?;
-    run.stage(meaning::INSTANCES, |run| instances(run, &director))?;
+    // Whoever cannot be asked is what a stage found, and no end of the drill: hours of steps would
+    // have no result.
+    run.stage(meaning::DIRECTOR, |run| {
+        deployments(run, &run.ground.director()?)
+    })?;
+    run.stage(meaning::INSTANCES, |run| {
+        instances(run, &run.ground.director()?)
+    })?;
     not_deployed(run);
     if holds_inventory(run) {
         run.stage(meaning::INVENTORY, same_things)?;
@@ -34,38 +39,49 @@ pub(super) fn all(run: &mut Run<'_>) -> Result<()> {
                 .to_owned(),
         );
     }
-    let settings = discovery::discovered(run.context, &run.settings, &[])?;
-    let asker = asker(run, &settings)?;
-    if run.asked.checks.is_empty() {
+    checks(run)
+}
+
+/// What the operator asks.
+fn checks(run: &mut Run<'_>) -> Result<()> {
+    let asked = run.asked;
+    if asked.checks.is_empty() {
         run.notes.push(
             "no drill.checks are configured: that the foundation serves its users was not asked"
                 .to_owned(),
         );
+        return Ok(());
     }
-    for check in &run.asked.checks {
+    let (settings, authorities) = match told(run) {
+        Ok(told) => told,
+        Err(error) => return run.stage(meaning::CHECKS, |_| Err(error)),
+    };
+    let asker = Asker {
+        context: run.context,
+        settings: &settings,
+        authorities,
+        tas: run
+            .facts
+            .of_kind(discovery::TAS)
+            .map(|tas| tas.guid.clone()),
+    };
+    for check in &asked.checks {
         let name = format!("{}{}", meaning::CHECK, check.name);
-        run.stage(&name, |run| {
-            asker.ask(check, run.asked.patience).map(|said| vec![said])
+        run.stage(&name, |_| {
+            asker.ask(check, asked.patience).map(|said| vec![said])
         })?;
     }
     Ok(())
 }
 
-fn asker<'a>(run: &Run<'a>, settings: &'a Settings) -> Result<Asker<'a>> {
+/// What checks need and Ops Manager knows: the settings, and certificates.
+fn told(run: &Run<'_>) -> Result<(Settings, Option<String>)> {
+    let settings = discovery::discovered(run.context, &run.settings, &[])?;
     let wait = run.ground.wait();
     let mut ops = run.ground.ops_manager()?;
     ops.ready(&wait)?;
     let authorities = ops.trusted_certificates(&wait)?;
-    drop(ops);
-    Ok(Asker {
-        context: run.context,
-        settings,
-        authorities: Some(authorities).filter(|text| !text.is_empty()),
-        tas: run
-            .facts
-            .of_kind(discovery::TAS)
-            .map(|tas| tas.guid.clone()),
-    })
+    Ok((settings, Some(authorities).filter(|text| !text.is_empty())))
 }
 
 /// The restored director knows the deployments of the backup, and no others.

@@ -58,7 +58,7 @@ pub fn tear_down(context: &Context, settings: &Settings, asked: &Drill) -> Resul
         may_delete(context, settings, &marker, &reach)?;
         ops = reach.ops_manager()?;
         ops.ready(&wait)?;
-        delete(context, &mut ops, &reach)?;
+        delete(context, &mut ops, &reach, &marker)?;
     }
     marker.torn_down = true;
     marker.write(&*inside, &context.shutdown)?;
@@ -111,7 +111,12 @@ fn follow_running(context: &Context, ops: &mut OpsManager, reach: &Reach<'_>) ->
     }
 }
 
-fn delete(context: &Context, ops: &mut OpsManager, reach: &Reach<'_>) -> Result<()> {
+fn delete(
+    context: &Context,
+    ops: &mut OpsManager,
+    reach: &Reach<'_>,
+    marker: &Marker,
+) -> Result<()> {
     let Some(id) = ops.delete_installation(&reach.wait())? else {
         return Ok(());
     };
@@ -121,7 +126,8 @@ fn delete(context: &Context, ops: &mut OpsManager, reach: &Reach<'_>) -> Result<
     if let Err(error) = follow(context, ops, id, reach) {
         context.shutdown.check()?;
         bail!(
-            "deleting the installation failed ({error:#}); look at Ops Manager, then run `lifeboat drill-cleanup` again"
+            "deleting the installation failed ({error:#}); look at Ops Manager, then run `{}` again",
+            marker.cleanup()
         );
     }
     Ok(())

@@ -118,8 +118,19 @@ fn a_drill_that_is_killed_at_each_step_goes_on_and_touches_nothing_of_the_origin
     for (step, signal, busy) in plan {
         Running::start(&scratch, &[]).ends_at(step, signal, busy);
         assert_eq!(origin.state(), before, "{step}");
+        if signal == "TERM" && !step.starts_with("check-") {
+            // What was spent on the step until then is noted.
+            let noted = scratch.note()["steps"][step].clone();
+            assert!(noted["timed"].as_u64().unwrap() > 0, "{step}: {noted}");
+        }
     }
     let drilled = scratch.passes(&[]);
+    for step in drilled["steps"].as_array().unwrap() {
+        if ["apply-director", "tas"].contains(&step["name"].as_str().unwrap()) {
+            let said = step["said"].to_string();
+            assert!(said.contains("its time is the sum of "), "{step}");
+        }
+    }
     assert!(
         drilled["runs"].as_u64().unwrap() >= plan.len() as u64,
         "{drilled}"

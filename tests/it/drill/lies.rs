@@ -139,7 +139,8 @@ fn what_is_not_as_it_was_is_found_by_a_drill_alone_and_mended_by_another_run() {
         .map(|proof| proof["result"].as_str().unwrap().to_owned())
         .collect();
     let of = |wanted: &str| results.iter().filter(|result| *result == wanted).count();
-    assert_eq!((of("failed"), of("passed")), (lies.len(), 2));
+    // To look again is no restore: that all is mended proves nothing of the backup.
+    assert_eq!((of("failed"), of("passed")), (lies.len(), 1));
     table.compare(BEGIN);
 }
 

@@ -75,7 +75,13 @@ fn a_drill_restores_proves_and_takes_down_and_the_next_one_does_again() {
     let instances =
         scratch.foundation.ask(json!({"do": "director-db"}))["rows"]["instances"].clone();
     assert!(!instances.as_array().unwrap().is_empty());
-    // Kept as it is: it can be looked at again, and taken down.
+    let cleanup = "lifeboat drill-cleanup --confirm-target scratch-1";
+    assert!(
+        kept["scratch_is"].as_str().unwrap().contains(cleanup),
+        "{kept}"
+    );
+    looks_again(&origin, &scratch, &newer);
+    // It can be taken down.
     let ended = scratch.clean().ok();
     assert!(
         ended.stdout.contains("every deployment and the director"),
@@ -87,4 +93,61 @@ fn a_drill_restores_proves_and_takes_down_and_the_next_one_does_again() {
     // The second backup ran scripts.
     after["journal"] = before["journal"].clone();
     assert_eq!(after, before);
+}
+
+/// A drill that was kept is looked at again: that restores nothing, so it proves nothing anew, and whoever
+/// cannot be asked is what it finds.
+fn looks_again(origin: &Origin, scratch: &Scratch<'_>, kept: &str) {
+    const AUTHORITIES: &str = "/api/v0/certificate_authorities";
+    let control = &scratch.foundation;
+    let asked = || {
+        let question =
+            json!({"do": "requests", "service": "opsman", "method": "GET", "path": AUTHORITIES});
+        control.ask(question)["requests"].as_array().unwrap().len()
+    };
+    let results = || {
+        let mut results: Vec<_> = proofs(origin, kept)
+            .iter()
+            .map(|proof| proof["result"].as_str().unwrap().to_owned())
+            .collect();
+        results.sort();
+        results
+    };
+    let before = asked();
+    let ended = scratch.run(&["--keep", "--json"], &json!({})).ok();
+    let each = asked() - before;
+    let looked = ended.json();
+    assert_eq!(looked["result"], "passed", "{looked}");
+    let words = format!("nothing was restored anew: this drill of backup {kept} passed at ");
+    assert!(looked["notes"].to_string().contains(&words), "{looked}");
+    assert!(ended.log().contains(&words), "{}", ended.log());
+    assert_eq!(results(), ["passed"]);
+    scratch.refuses(
+        &[origin.id.as_str()],
+        &json!({}),
+        &[
+            "holds a drill of backup",
+            "that passed at",
+            "`lifeboat drill-cleanup --confirm-target scratch-1`",
+        ],
+    );
+    // The last time that the certificates are asked for is before the checks, and for them alone.
+    let fault = json!({"do": "fault", "service": "opsman", "action": "status", "status": 403,
+        "path": AUTHORITIES, "skip": each - 1});
+    control.ask(fault.clone());
+    let ended = scratch
+        .run(&["--keep", "--json"], &json!({"drill": {"checks": []}}))
+        .ok();
+    assert_eq!(ended.json()["result"], "passed", "{}", ended.json());
+    control.ask(json!({"do": "clear-faults", "service": "opsman"}));
+    control.ask(fault);
+    let ended = scratch.run(&["--keep", "--json"], &json!({})).fails(3);
+    let failed = ended.json();
+    let bad: Vec<_> = steps(&failed).into_iter().filter(|(_, ok)| !ok).collect();
+    assert_eq!(bad, [("checks".to_owned(), false)], "{failed}");
+    let means = &failed["steps"].as_array().unwrap().last().unwrap()["means"];
+    assert!(means.as_str().unwrap().contains("Ops Manager"), "{failed}");
+    assert_eq!(failed["rto_ms"], json!(null), "{failed}");
+    assert_eq!(results(), ["failed", "passed"]);
+    control.ask(json!({"do": "clear-faults", "service": "opsman"}));
 }
