@@ -211,7 +211,7 @@ impl Run<'_> {
             let name = step.to_string();
             if let Some(took) = self.marker.done(&name) {
                 let mut said = vec!["done by an earlier run of this drill".to_owned()];
-                said.extend(self.marker.left_out(&name));
+                said.extend(self.left_out(&name));
                 self.push(&name, took, Ok(said));
                 continue;
             }
@@ -227,7 +227,7 @@ impl Run<'_> {
             match outcome {
                 Ok(mut said) => {
                     noted?;
-                    said.extend(self.marker.left_out(&name));
+                    said.extend(self.left_out(&name));
                     self.push(&name, took, Ok(said));
                 }
                 Err(error) if self.context.shutdown.is_raised() => {
@@ -359,6 +359,13 @@ impl Run<'_> {
         }
     }
 
+    /// What the time of a step leaves out: said beside it, and in the notes below the table.
+    fn left_out(&mut self, step: &str) -> Option<String> {
+        let said = self.marker.left_out(step)?;
+        self.notes.push(format!("{step}: {said}"));
+        Some(said)
+    }
+
     /// What ended the step says more than this does.
     fn tell(&self, noted: Result<()>) {
         if let Err(error) = noted {
@@ -373,6 +380,7 @@ impl Run<'_> {
         self.steps.push(DrillStep {
             name: name.to_owned(),
             took,
+            at_least: self.marker.at_least(name),
             ok,
             stored: outcome
                 .as_ref()

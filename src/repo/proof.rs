@@ -222,6 +222,9 @@ pub struct Step {
     /// How long it took, in milliseconds.
     #[serde(deserialize_with = "number")]
     pub ms: u64,
+    /// Whether it took longer than that, nobody knows how much: a run of it was killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
     /// Whether it went well.
     pub ok: bool,
     /// What there is to say of it: why it failed, and what to do.

@@ -40,6 +40,8 @@ pub struct DrillStep {
     pub name: String,
     /// How long it took.
     pub took: Duration,
+    /// Whether it took longer than that: a run of it was killed, and told no time.
+    pub at_least: bool,
     /// Whether all was well.
     pub ok: bool,
     /// What was found, as sentences; what was wrong where it is not well.
@@ -56,9 +58,11 @@ impl Drilled {
         self.steps.iter().all(|step| step.ok)
     }
 
-    /// The recovery time; `None` of one that failed: how soon it does says nothing.
+    /// The recovery time; `None` of one that failed, for how soon it does says nothing, and where a
+    /// run was killed, whose time nobody knows.
     pub fn recovered(&self) -> Option<Duration> {
-        self.passed().then_some(self.rto)
+        let timed = self.steps.iter().all(|step| !step.at_least);
+        (timed && self.passed()).then_some(self.rto)
     }
 }
 
@@ -101,7 +105,12 @@ pub fn text(drilled: &Drilled) -> String {
         ),
         None => writeln!(
             text,
-            "\nRTO  not measured, since the drill failed; its steps and stages took {}",
+            "\nRTO  not measured, since {}; its steps and stages took {}",
+            if drilled.passed() {
+                "a run was killed, whose time is not known"
+            } else {
+                "the drill failed"
+            },
             spoken(drilled.rto)
         ),
     };
@@ -139,6 +148,7 @@ pub fn json(drilled: &Drilled) -> Value {
         "steps": drilled.steps.iter().map(|step| json!({
             "name": step.name,
             "ms": millis(step.took),
+            "at_least": step.at_least,
             "ok": step.ok,
             "said": step.said,
             "means": step.means,
@@ -161,6 +171,7 @@ mod tests {
         let step = |name: &str, ok: bool| DrillStep {
             name: name.to_owned(),
             took: Duration::from_millis(1250),
+            at_least: false,
             ok,
             said: vec!["quota exceeded".to_owned()],
             stored: None,
@@ -194,5 +205,8 @@ mod tests {
         assert!(text(&drilled).contains("passed"));
         assert!(text(&drilled).contains("RTO  1 min 30 s: all steps"));
         assert_eq!(json(&drilled)["rto_ms"], 90_000);
+        drilled.steps[0].at_least = true;
+        assert!(text(&drilled).contains("RTO  not measured, since a run was killed"));
+        assert_eq!(json(&drilled)["rto_ms"], Value::Null);
     }
 }

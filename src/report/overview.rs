@@ -46,7 +46,7 @@ pub struct Overview {
     pub components: Vec<Component>,
     /// The last proof of each level, from the cheapest level to the dearest.
     pub proofs: Vec<Level>,
-    /// Drills, newest first; the newest that passed is among them, however old.
+    /// Drills, newest first; the newest that measured a recovery time is among them, however old.
     pub drills: Vec<Drill>,
     /// Every day of the window, oldest first.
     pub days: Vec<Day>,
@@ -158,7 +158,7 @@ pub struct Drill {
     pub finished: String,
     /// Whether all of it went well.
     pub passed: bool,
-    /// How long it took to have the foundation back; absent where it failed.
+    /// How long it took to have the foundation back; absent where it failed, or was not measured.
     pub rto_ms: Option<u64>,
     /// How old what came back was.
     pub rpo_ms: Option<u64>,

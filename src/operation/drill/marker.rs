@@ -93,12 +93,18 @@ impl Marker {
         Duration::from_millis(noted.map_or(0, |noted| noted.ms))
     }
 
+    /// Whether a run that was killed in a step told no time, once no run works on it.
+    pub(super) fn at_least(&self, step: &str) -> bool {
+        let noted = self.steps.get(step);
+        noted.is_some_and(|noted| noted.begun > noted.timed)
+    }
+
     /// What a step's time leaves out, as a sentence; nothing where one run did it.
     pub(super) fn left_out(&self, step: &str) -> Option<String> {
         let noted = self.steps.get(step).filter(|noted| noted.begun > 1)?;
-        let killed = match noted.begun.saturating_sub(noted.timed) {
-            0 => "",
-            _ => ", nor the time of a run that was killed",
+        let killed = match self.at_least(step) {
+            true => ", nor the time of a run that was killed",
+            false => "",
         };
         Some(format!(
             "its time is the sum of {} runs; what the foundation did between them is not in it{killed}",
@@ -204,6 +210,7 @@ mod tests {
             said.ends_with("nor the time of a run that was killed"),
             "{said}"
         );
+        assert!(marker.at_least("tas") && !marker.at_least("apply-tas"));
         marker.begin("scale-up");
         marker.end("scale-up", secs(1), true);
         assert_eq!(marker.left_out("scale-up"), None);

@@ -78,6 +78,7 @@ fn step(step: &DrillStep) -> Step {
     Step {
         name: step.name.clone(),
         ms: clock::millis(step.took),
+        at_least: step.at_least,
         ok: step.ok,
         said: Some(said).filter(|said| !said.is_empty()),
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::super::steps::ground::Ground;
 use crate::clock::spoken;
 use crate::repo::Error;
-use crate::repo::proof::{Level, Outcome, Proof, ProofName};
+use crate::repo::proof::{Level, Outcome, Proof, ProofName, Step};
 use crate::report::restore::Expected;
 
 /// Drills that count: so many of the newest.
@@ -62,7 +62,8 @@ impl Drills {
             }
         }
         for proof in last.into_iter().take(MOST) {
-            for step in proof.steps.iter().filter(|step| step.ok) {
+            let known = |step: &&Step| step.ok && !step.at_least;
+            for step in proof.steps.iter().filter(known) {
                 let took = Duration::from_millis(step.ms);
                 drills
                     .steps
@@ -122,7 +123,6 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::repo::id::{BackupId, Foundation};
-    use crate::repo::proof::Step;
 
     fn drill(begun: &str, result: Outcome, rto_ms: u64, steps: &[(&str, u64, bool)]) -> Proof {
         let mut proof = Proof::new(
@@ -138,7 +138,7 @@ mod tests {
             name: name.to_owned(),
             ms,
             ok,
-            said: None,
+            ..Step::default()
         };
         proof.steps = steps.iter().map(step).collect();
         proof
@@ -225,5 +225,15 @@ mod tests {
             ),
         ]);
         assert_eq!(drills.newest, Some(Duration::from_secs(900)));
+    }
+
+    #[test]
+    fn a_step_whose_time_nobody_knows_counts_for_nothing() {
+        let steps = [("director", 60_000, true), ("apply-tas", 600_000, true)];
+        let mut killed = drill("killed", Outcome::Passed, 660_000, &steps);
+        killed.steps[1].at_least = true;
+        let drills = Drills::from_proofs(&[killed]);
+        assert_eq!(drills.expected("apply-tas"), None);
+        assert!(drills.expected("director").is_some());
     }
 }

@@ -115,6 +115,7 @@ fn a_proof_is_read_back_as_it_was_written() {
     proof.steps.push(Step {
         name: "restore".to_owned(),
         ms: 7,
+        at_least: true,
         ok: false,
         said: Some("the script ended with status 1".to_owned()),
     });

@@ -114,11 +114,12 @@ fn shown(proof: &proof::Proof, verified: bool, now: SystemTime) -> Proof {
 pub(super) fn drills(seen: &Gathered) -> Vec<Drill> {
     let drilled = seen.proofs.iter().rev().map(|(proof, _)| proof);
     let drilled = drilled.filter(|proof| proof.level == proof::Level::Drilled);
-    let passed = |proof: &&proof::Proof| proof.result == Outcome::Passed;
+    let measured =
+        |proof: &&proof::Proof| proof.result == Outcome::Passed && proof.rto_ms.is_some();
     let mut told: Vec<_> = drilled.clone().take(MOST_DRILLS).collect();
     // However often it failed since: what a restore takes is known from that one alone.
-    if !told.iter().any(passed) {
-        told.extend(drilled.skip(MOST_DRILLS).find(passed));
+    if !told.iter().any(measured) {
+        told.extend(drilled.skip(MOST_DRILLS).find(measured));
     }
     told.into_iter().map(drill).collect()
 }

@@ -295,6 +295,7 @@ impl History {
             .map(|(at, (name, ms))| Step {
                 name: (*name).to_owned(),
                 ms: ms + ago * 1000,
+                at_least: false,
                 ok: passed || at + 1 < until,
                 said: (!passed && at + 1 == until).then(|| {
                     "the restore script of mysql-restore on backup-restore/0 exited with 1: no space left; enlarge its disk, then run the drill again".to_owned()
