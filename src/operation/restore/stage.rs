@@ -1,6 +1,7 @@
 //! The data of a backup beside the place where a restore will want it, ahead of time. Locks nothing, and
 //! runs no script but those that say what there is.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, Error, Result, anyhow};
@@ -21,8 +22,8 @@ use crate::report::stage::{Staged, StagedArtifact};
 use crate::report::units;
 use crate::shutdown::Stopped;
 
-/// Artifacts staged side by side: nobody waits for it, and the stores and instances have other things
-/// to do.
+/// Instances staged side by side: nobody waits for it, and the stores and instances have other things
+/// to do. Of one instance one artifact at a time: they share its disk, and each goes by what is free.
 const STAGES: usize = 2;
 
 /// Stages components, or removes what is staged of them.
@@ -70,6 +71,16 @@ pub fn stage(context: &Context, settings: &Settings, staging: &Staging) -> Resul
         }
     }
     ended(context, staged, causes, begun)
+}
+
+/// Artifacts in order, those of an instance together.
+fn by_instance(artifacts: &[bbr::Artifact]) -> Vec<Vec<&bbr::Artifact>> {
+    let mut instances: BTreeMap<usize, Vec<&bbr::Artifact>> = BTreeMap::new();
+    for artifact in artifacts {
+        let own = instances.entry(artifact.job.instance).or_default();
+        own.push(artifact);
+    }
+    instances.into_values().collect()
 }
 
 fn ended(
@@ -147,9 +158,15 @@ impl Work<'_> {
             run.check_stage(source.saved(), shutdown)
                 .map_err(|errors| named(name, listed(errors)))?;
             let artifacts = run.artifacts();
-            let one = |artifact: &bbr::Artifact| self.stage_one(name, run, source, artifact);
-            let outcomes = parallel::each(STAGES, &artifacts, |_| shutdown.is_raised(), one);
-            let results = parallel::in_order(outcomes);
+            let together = |own: Vec<&bbr::Artifact>| -> Vec<Result<StagedArtifact>> {
+                own.into_iter()
+                    .take_while(|_| !shutdown.is_raised())
+                    .map(|artifact| self.stage_one(name, run, source, artifact))
+                    .collect()
+            };
+            let instances = by_instance(&artifacts);
+            let outcomes = parallel::each(STAGES, instances, |_| shutdown.is_raised(), together);
+            let results: Vec<_> = parallel::in_order(outcomes).into_iter().flatten().collect();
             let mut errors = Vec::new();
             if results.len() < artifacts.len() {
                 errors.push(Stopped.into());

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{COMPONENT, INSTANCE, STAGE, backup, restored, scene, sent, shell, stage};
+use super::{COMPONENT, INSTANCE, STAGE, backup, restored, scene, sent, shell, spec, stage};
 use crate::support::process::{finish, start};
+use crate::support::scene::Scene;
 
 #[test]
 fn a_directory_that_is_not_ours_is_left_alone() {
@@ -165,6 +166,31 @@ fn what_is_staged_needs_no_room_again() {
     stage(&scene, &[]).ok();
     let log = scene.restore(COMPONENT, &[&id]).ok().log();
     assert_eq!(sent(&log), Some(0), "{log}");
+    shell(&scene, "umount /var/vcap/store");
+}
+
+#[test]
+fn artifacts_of_one_instance_share_its_disk() {
+    let mut two = spec();
+    let jobs = &mut two["deployments"][0]["groups"][0]["jobs"];
+    let other = jobs["j"].clone();
+    jobs["k"] = other;
+    let scene = Scene::with_stores(&two, &["one"]);
+    backup(&scene);
+    // Room for either of them, not for both.
+    shell(&scene, "mount -t tmpfs -o size=28m tmpfs /var/vcap/store");
+    let last = stage(&scene, &[]).fails(1).last_line();
+    for part in [
+        "g/u0, artifact g-0-k.tar: cannot be staged: ",
+        " MiB are needed there and ",
+        "give it a larger disk",
+        "; 1 artifacts are staged",
+    ] {
+        assert!(last.contains(part), "{part}: {last}");
+    }
+    let free = "df -P -k /var/vcap/store | awk 'NR == 2 { print $4 }'";
+    let free: u64 = shell(&scene, free).trim().parse().unwrap();
+    assert!(free > 28 * 1024 / 20, "{free}");
     shell(&scene, "umount /var/vcap/store");
 }
 
