@@ -65,7 +65,7 @@ pub use manifest::{DeployedGroup, deployed_groups};
 pub use metadata::{Constraint, Metadata};
 pub use restore::{Saved, Size};
 pub use script::{Direction, Script};
-pub use stage::{Of, Synced, Unstaged};
+pub use stage::{Ahead, Of, Synced, Unstaged};
 pub use target::{Artifact, JobRef, Target};
 pub use upload::Uploaded;
 pub use workflow::{JobTime, Mark, PhaseReport, Run};

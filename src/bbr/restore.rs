@@ -9,6 +9,7 @@ use super::commands::{DRAIN_TOOLS, TOOLS};
 use super::error::{Error, Errors, Phase};
 use super::instance::PlaceKind;
 use super::script::{Direction, Script};
+use super::stage::Ahead;
 use super::target::Artifact;
 use super::workflow::{Call, PhaseReport, Run, stopped};
 use crate::monitor::Monitor;
@@ -35,13 +36,15 @@ pub struct Size {
 }
 
 impl Run {
-    /// Looks whether this restore can be done; changes nothing.
+    /// Looks whether this restore can be done; changes nothing. Where room is short, what is staged and
+    /// can be used needs none.
     ///
     /// # Errors
     /// All reasons why not, on all instances.
     pub fn check_restore(
         &self,
         saved: &Saved,
+        ahead: Ahead<'_>,
         monitor: &dyn Monitor,
         shutdown: &Shutdown,
     ) -> Result<(), Errors> {
@@ -51,7 +54,7 @@ impl Run {
             .into_iter()
             .map(|text| Error::said(Phase::RestoreCheck, text))
             .collect();
-        errors.extend(self.places_problems(saved, &artifacts, shutdown));
+        errors.extend(self.places_problems(saved, &artifacts, ahead, shutdown));
         Errors::check(errors)?;
         let wanted: BTreeSet<&PlaceKind> = artifacts
             .iter()
@@ -144,6 +147,7 @@ impl Run {
         &self,
         saved: &Saved,
         artifacts: &[Artifact],
+        ahead: Ahead<'_>,
         shutdown: &Shutdown,
     ) -> Vec<Error> {
         let target = self.target();
@@ -186,14 +190,22 @@ impl Run {
                 .iter()
                 .filter_map(|artifact| saved.artifacts.get(&artifact.place.kind));
             let mut needed: u64 = sizes.map(|size| size.bytes).sum();
+            let mut advice = "make room there".to_owned();
             if found.free.is_some_and(|free| free < needed) {
-                needed = needed.saturating_sub(self.staged_bytes(&own, shutdown));
+                let lies = self.lies_staged(&own, saved, ahead.of, shutdown);
+                needed = needed.saturating_sub(lies.bytes);
+                if lies.useless {
+                    advice = format!(
+                        "what is staged there cannot be used for them: remove it with `{}`, or make room",
+                        ahead.remove
+                    );
+                }
             }
             if let Some(free) = found.free.filter(|free| *free < needed) {
                 errors.push(Error::said(
                     phase,
                     format!(
-                        "{name} has {} MiB free in {} for artifacts of {} MiB; make room there",
+                        "{name} has {} MiB free in {} for artifacts of {} MiB; {advice}",
                         free >> 20,
                         target.settings.paths.store,
                         needed.div_ceil(1 << 20)

@@ -11,10 +11,12 @@
 mod commands;
 mod compare;
 mod note;
+mod room;
 mod sync;
 
 use self::commands::{BUSY, ELSEWHERE, FOREIGN, STAGE_TOOLS, StagePaths, remove};
 use self::note::{Look, Note, parse};
+pub use self::room::Ahead;
 pub use self::sync::Synced;
 use self::sync::{NoSync, Sync};
 use super::check::inspect_all;
@@ -107,13 +109,13 @@ impl Run {
         shutdown: &Shutdown,
     ) -> Result<Synced, Errors> {
         let stage = Stage::new(self, artifact, of, Pace::Gentle, shutdown);
-        let look = stage.look()?;
+        let look = stage.look(false)?;
         let refused = |why: &str| stage.it.said(&format!("cannot be staged: {why}"));
         if look.foreign {
             return Err(refused(&stage.foreign()).into());
         }
         stage.open(&look).map_err(|no| no.into_error(&refused))?;
-        let synced = stage.sync(&look, wanted, meter, monitor);
+        let synced = stage.sync(wanted, meter, monitor);
         Ok(synced.map_err(|no| no.into_error(&refused))?)
     }
 
@@ -129,7 +131,7 @@ impl Run {
         shutdown: &Shutdown,
     ) -> Result<bool, Errors> {
         let stage = Stage::new(self, artifact, Of::NONE, Pace::Hurry, shutdown);
-        match stage.look() {
+        match stage.look(false) {
             Ok(look) => Ok(look.foreign || look.tree),
             Err(error) => stage.doubt(NoSync::from(error), monitor).map(|()| false),
         }
@@ -151,23 +153,15 @@ impl Run {
         shutdown: &Shutdown,
     ) -> Result<Option<Synced>, Errors> {
         let stage = Stage::new(self, artifact, of, Pace::Hurry, shutdown);
-        let look = match stage.look() {
+        let look = match stage.look(false) {
             Ok(look) => look,
             Err(error) => return stage.doubt(NoSync::from(error), monitor).map(|()| None),
         };
-        let unfit = match &look {
-            look if look.foreign => Some(stage.foreign()),
-            look if !look.same => Some("it is on another file system".to_owned()),
-            look if !look.note.is_of(&stage.note) => {
-                Some("it is of another artifact, or of none".to_owned())
-            }
-            _ => None,
-        };
-        let synced = match unfit {
+        let synced = match stage.unfit(&look) {
             Some(why) => Err(NoSync::Unusable(why)),
             None => stage
                 .open(&look)
-                .and_then(|()| stage.sync(&look, wanted, meter, monitor)),
+                .and_then(|()| stage.sync(wanted, meter, monitor)),
         };
         match synced {
             Ok(synced) => Ok(Some(synced)),
@@ -229,18 +223,6 @@ impl Run {
         done.sort_by(|a, b| a.instance.cmp(&b.instance));
         Ok(done)
     }
-
-    /// Bytes that lie staged and whole for these artifacts of one instance: no room is needed for them.
-    pub(super) fn staged_bytes(&self, artifacts: &[&Artifact], shutdown: &Shutdown) -> u64 {
-        let bytes = artifacts.iter().map(|artifact| {
-            let stage = Stage::new(self, artifact, Of::NONE, Pace::Hurry, shutdown);
-            match stage.look() {
-                Ok(look) if look.ours && look.tree && look.note.whole => look.note.bytes,
-                _ => 0,
-            }
-        });
-        bytes.fold(0, u64::saturating_add)
-    }
 }
 
 const NOT_OURS: &str = "is not ours (it has no mark of `lifeboat stage`, or others may write to it); look what it is and move it away";
@@ -296,10 +278,23 @@ impl<'a> Stage<'a> {
         format!("{} {NOT_OURS}", self.directory)
     }
 
-    fn look(&self) -> Result<Look, Error> {
-        let output = self
-            .it
-            .run("looking at what is staged", &self.paths.look())?;
+    /// Why a restore has no use for what lies there.
+    fn unfit(&self, look: &Look) -> Option<String> {
+        if look.foreign {
+            return Some(self.foreign());
+        }
+        if !look.same {
+            return Some("it is on another file system".to_owned());
+        }
+        if !look.note.is_of(&self.note) {
+            return Some("it is of another artifact, or of none".to_owned());
+        }
+        None
+    }
+
+    fn look(&self, measure: bool) -> Result<Look, Error> {
+        let command = self.paths.look(measure);
+        let output = self.it.run("looking at what is staged", &command)?;
         parse(&output.stdout).ok_or_else(|| self.it.said("what is staged cannot be read"))
     }
 
@@ -329,33 +324,34 @@ impl<'a> Stage<'a> {
         }))
     }
 
+    /// The note of an artifact of this size.
+    fn noted(&self, whole: bool, size: Size) -> String {
+        let note = Note {
+            whole,
+            files: size.files,
+            bytes: size.bytes,
+            ..self.note.clone()
+        };
+        note.text()
+    }
+
     fn sync(
         &self,
-        look: &Look,
         wanted: &mut dyn Wanted,
         meter: &Meter,
         monitor: &dyn Monitor,
     ) -> Result<Synced, NoSync> {
-        let whole = Size {
+        let size = Size {
             files: wanted.pages().iter().map(|page| page.files).sum(),
             bytes: wanted.pages().iter().map(|page| page.bytes).sum(),
         };
-        let noted = |whole_now: bool| Note {
-            whole: whole_now,
-            files: whole.files,
-            bytes: whole.bytes,
-            ..self.note.clone()
+        let note = |whole: bool| {
+            let command = self.paths.note(&self.noted(whole, size));
+            self.run("noting what is staged", &command)
         };
-        self.run(
-            "noting what is staged",
-            &self.paths.note(&noted(false).text()),
-        )?;
-        let sync = Sync::new(self, meter, monitor);
-        let synced = sync.all(look, wanted)?;
-        self.run(
-            "noting what is staged",
-            &self.paths.note(&noted(true).text()),
-        )?;
+        note(false)?;
+        let synced = Sync::new(self, meter, monitor).all(wanted)?;
+        note(true)?;
         self.run("tidying up what is staged", &self.paths.tidy())?;
         Ok(synced)
     }

@@ -7,6 +7,7 @@ mod check;
 mod cleanup;
 mod discovery;
 mod drain;
+mod stage;
 
 use super::testing::World;
 use crate::shutdown::Shutdown;

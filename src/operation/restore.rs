@@ -178,7 +178,7 @@ impl<'a> Work<'a> {
         let mend = backup::mend(component, bbr::Direction::Restore);
         let mark = backup::mark(context, self.settings)?;
         let name = &target.name;
-        let live = match Live::open(context, self.foundation, &plan.aim, name, source, &mark) {
+        let live = match Live::open(context, self.foundation, &plan.aim, target, source, &mark) {
             Ok(live) => live,
             Err(causes) => {
                 return Err(Failure {

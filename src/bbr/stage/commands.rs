@@ -54,8 +54,10 @@ impl StagePaths {
         DrainPaths::staged(self.tree(), self.work(), self.pace)
     }
 
-    pub(super) fn look(&self) -> Command {
-        let args = [&self.stage, &self.of, &self.store];
+    /// Whether it also measures a tree that is not whole.
+    pub(super) fn look(&self, measure: bool) -> Command {
+        let measure = if measure { "measure" } else { "" };
+        let args = [&self.stage, &self.of, &self.store, measure];
         let text = include_str!("../sh/stage-look.sh");
         shell("look at what is staged", text, args)
     }

@@ -10,7 +10,19 @@ pub(super) struct Look {
     pub(super) same: bool,
     pub(super) free: Option<u64>,
     pub(super) size: Option<u64>,
+    /// Bytes of the files of a tree that is not whole, where that was asked for.
+    pub(super) content: Option<u64>,
     pub(super) note: Note,
+}
+
+impl Look {
+    /// Bytes of the files that lie there, as far as they are known.
+    pub(super) fn bytes(&self) -> u64 {
+        match self.note.whole {
+            true => self.note.bytes,
+            false => self.content.unwrap_or(0),
+        }
+    }
 }
 
 /// What was noted of a staged tree; nothing of it is believed, all is listed again.
@@ -66,6 +78,7 @@ pub(super) fn parse(output: &[u8]) -> Option<Look> {
             "same" => look.same = true,
             "free" => look.free = bytes(),
             "size" => look.size = bytes(),
+            "content" => look.content = bytes(),
             _ => {}
         }
     }
@@ -84,6 +97,11 @@ mod tests {
         assert_eq!((look.size, look.free), (Some(2 << 20), Some(1 << 20)));
         assert_eq!(look.note.backup, "x");
         assert!(parse(b"mark foreign\nend\n").unwrap().foreign);
+        assert_eq!(look.bytes(), look.note.bytes);
+        // Of a tree that is not whole counts what lies there, whatever is noted.
+        let text = "mark ours\ntree there\ncontent 3\nend\n{\"whole\":false,\"bytes\":9}\n";
+        assert_eq!(parse(text.as_bytes()).unwrap().bytes(), 3 << 10);
+        assert_eq!(parse(b"mark ours\ntree there\nend\n").unwrap().bytes(), 0);
         // A note that was cut off, or is none, says nothing.
         let look = parse(b"mark ours\nend\n{\"backup\":").unwrap();
         assert_eq!(look.note, Note::default());

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::Stage;
 use super::compare::{Difference, compare, unknown};
-use super::{Look, Stage};
 use crate::artifact::base::{Order, Selection, Wanted};
 use crate::artifact::listing::TAG;
 use crate::artifact::sums::{SumSet, Sums};
@@ -23,7 +23,7 @@ use crate::remote::Command;
 const PER_FILE: u64 = 4096;
 
 /// For people.
-fn mib(bytes: u64) -> String {
+pub(super) fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
@@ -87,7 +87,7 @@ impl<'a> Sync<'a> {
         }
     }
 
-    pub(super) fn all(&self, look: &Look, wanted: &mut dyn Wanted) -> Result<Synced, NoSync> {
+    pub(super) fn all(&self, wanted: &mut dyn Wanted) -> Result<Synced, NoSync> {
         let listing = self.ask(Ask::List, &[], |mut from| Ok(Listing::read(&mut from)?))?;
         if listing.files > u32::MAX.into() {
             return Err(NoSync::Unusable("it has too many files".to_owned()));
@@ -106,7 +106,7 @@ impl<'a> Sync<'a> {
             wire_bytes: 0,
         };
         self.tell(&synced);
-        self.room(look, &listing, &synced)?;
+        self.room(&listing, &synced)?;
         // Of a tree that holds nothing of it, all that lies there in the end is hashed.
         let all = synced.kept_files == 0;
         self.prepare(&gone, if all { None } else { Some(&sent) }, wanted)?;
@@ -143,8 +143,10 @@ impl<'a> Sync<'a> {
         })
     }
 
-    /// Nothing is begun that the disk might not hold.
-    fn room(&self, look: &Look, listing: &Listing, synced: &Synced) -> Result<(), NoSync> {
+    /// Nothing is begun that the disk might not hold. Listing may have taken hours: only what is free
+    /// now counts.
+    fn room(&self, listing: &Listing, synced: &Synced) -> Result<(), NoSync> {
+        let look = self.stage.look(false)?;
         let (Some(free), Some(size)) = (look.free, look.size) else {
             return Err(NoSync::Unusable(
                 "how much room its disk has cannot be told".to_owned(),

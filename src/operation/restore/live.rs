@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Error;
 
-use super::named;
 use super::source::Source;
+use super::{Target, named};
 use crate::bbr;
 use crate::clock;
 use crate::foundation::{Aim, Foundation, Reached};
@@ -62,6 +62,8 @@ impl Drop for Slot<'_> {
 #[derive(Debug)]
 pub(super) struct Live {
     name: String,
+    /// The command that removes what is staged of it.
+    unstage: String,
     reached: Reached,
     run: bbr::Run,
     report: RestoredComponent,
@@ -86,11 +88,13 @@ impl Live {
         context: &Context,
         foundation: &Foundation,
         aim: &Aim,
-        name: &str,
+        into: &Target,
         source: &dyn Source,
         mark: &bbr::Mark,
     ) -> Result<Self, Vec<Error>> {
         let begin = Instant::now();
+        let name = into.name.as_str();
+        let unstage = format!("lifeboat stage {} --remove", into.component);
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
         monitor.info(&format!("{name}: reaching its instances"));
         let reached = foundation
@@ -98,12 +102,17 @@ impl Live {
             .map_err(|error| named(name, [error.into()]))?;
         let checked = discover(context, foundation, aim, &reached).and_then(|target| {
             let run = bbr::Run::restoring(target, mark.clone());
-            run.check_restore(source.saved(), monitor, shutdown)?;
+            let ahead = bbr::Ahead {
+                of: source.comparable(),
+                remove: &unstage,
+            };
+            run.check_restore(source.saved(), ahead, monitor, shutdown)?;
             Ok(run)
         });
         match checked {
             Ok(run) => Ok(Self {
                 name: name.to_owned(),
+                unstage,
                 reached,
                 run,
                 report: RestoredComponent {

@@ -23,6 +23,11 @@ pub(super) trait Source: Sync {
     /// When it cannot be opened.
     fn open(&self, file_name: &str) -> Result<Box<dyn TarSource + '_>>;
 
+    /// Of which backup these artifacts are, where what is staged of them can be compared.
+    fn comparable(&self) -> Option<bbr::Of<'_>> {
+        None
+    }
+
     /// The same part by part, where what is staged of it can be compared, and of which backup it
     /// is.
     ///

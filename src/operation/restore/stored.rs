@@ -181,19 +181,26 @@ impl Source for Stored<'_> {
         }))
     }
 
-    fn parts(&self, file_name: &str) -> Result<Option<Parts<'_>>> {
+    fn comparable(&self) -> Option<bbr::Of<'_>> {
         if self.brought {
-            return Ok(None);
+            return None;
         }
+        Some(bbr::Of {
+            component: self.component.name.as_str(),
+            backup: self.backup,
+        })
+    }
+
+    fn parts(&self, file_name: &str) -> Result<Option<Parts<'_>>> {
+        let Some(of) = self.comparable() else {
+            return Ok(None);
+        };
         let artifact = self
             .find(file_name)
             .ok_or_else(|| anyhow!("{file_name} is not in the backup"))?;
         let root = self.root(artifact)?;
         Ok(Some(Parts {
-            of: bbr::Of {
-                component: self.component.name.as_str(),
-                backup: self.backup,
-            },
+            of,
             wanted: Box::new(self.reader.parts(root)?),
         }))
     }

@@ -195,6 +195,49 @@ fn artifacts_of_one_instance_share_its_disk() {
 }
 
 #[test]
+fn what_cannot_be_compared_with_what_is_staged_has_no_room_beside_it() {
+    let scene = scene();
+    let (id, _) = backup(&scene);
+    let fetched = scene.download(&id).join(COMPONENT);
+    let from = ["--from", fetched.to_str().unwrap()];
+    shell(&scene, "mount -t tmpfs -o size=24m tmpfs /var/vcap/store");
+    stage(&scene, &[]).ok();
+    let last = scene.restore(COMPONENT, &from).fails(1).last_line();
+    for part in [
+        "what is staged there cannot be used for them: remove it with `lifeboat stage deployment/dep --remove`",
+        "nothing was locked and nothing was uploaded",
+    ] {
+        assert!(last.contains(part), "{part}: {last}");
+    }
+    stage(&scene, &["--remove"]).ok();
+    scene.restore(COMPONENT, &from).ok();
+    shell(&scene, "umount /var/vcap/store");
+}
+
+#[test]
+fn a_doubt_does_not_fill_a_disk() {
+    let scene = scene();
+    let (id, _) = backup(&scene);
+    shell(&scene, "mount -t tmpfs -o size=24m tmpfs /var/vcap/store");
+    stage(&scene, &[]).ok();
+    let place = "$(readlink -f /usr/bin/perl)";
+    shell(&scene, &format!("mount --bind /dev/null {place}"));
+    let last = scene.restore(COMPONENT, &[&id]).fails(1).last_line();
+    shell(&scene, &format!("umount {place}"));
+    for part in [
+        "g/u0, artifact g-0-j.tar: what is staged is not used, and beside it ",
+        "remove what is staged with `lifeboat stage deployment/dep --remove`",
+        "no restore script ran, so the data is as it was",
+    ] {
+        assert!(last.contains(part), "{part}: {last}");
+    }
+    // Nothing of it is lost, and it is not noted as whole any more.
+    let log = scene.restore(COMPONENT, &[&id]).ok().log();
+    assert_eq!(sent(&log), Some(0), "{log}");
+    shell(&scene, "umount /var/vcap/store");
+}
+
+#[test]
 fn what_is_staged_is_removed_when_asked() {
     let scene = scene();
     let (id, left) = backup(&scene);

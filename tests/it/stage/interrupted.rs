@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{
-    INSTANCE, LIST, backup, restored, restored_beside_another, scene, sent, shell, stage,
-    stage_command,
+    COMPONENT, INSTANCE, LIST, STAGE, backup, restored, restored_beside_another, scene, sent,
+    shell, stage, stage_command,
 };
 use crate::support::process::{finish, start};
 use crate::support::scene::Scene;
@@ -62,6 +62,28 @@ fn a_run_that_is_cut_off_anywhere_is_gone_on_with() {
         let log = restored(&scene, &id, &left);
         assert_eq!(sent(&log), Some(0), "{log}");
     }
+}
+
+#[test]
+fn a_run_that_did_not_end_costs_a_restore_no_room() {
+    let scene = scene();
+    let (id, _) = backup(&scene);
+    // Room for it once, not twice.
+    shell(&scene, "mount -t tmpfs -o size=24m tmpfs /var/vcap/store");
+    stage(&scene, &[&id]).ok();
+    // While it lists, which is most of its time.
+    fault(&scene, "cut", LIST, json!({}));
+    stage(&scene, &[&id]).fails(1);
+    scene
+        .foundation
+        .ask(json!({"do": "clear-command-faults", "instance": INSTANCE}));
+    shell(
+        &scene,
+        &format!("grep -F '\"whole\":false' {STAGE}/of/j/note"),
+    );
+    let log = scene.restore(COMPONENT, &[&id]).ok().log();
+    assert_eq!(sent(&log), Some(0), "{log}");
+    shell(&scene, "umount /var/vcap/store");
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl Live {
                 "{}: what is staged of {name} is not used: only what Lifeboat itself backed up can be compared with it",
                 self.name
             ));
+            self.check_whole(context, source, artifact)?;
             return Ok(None);
         };
         let label = format!("upload {name} to {}", artifact.instance);
@@ -68,6 +69,7 @@ impl Live {
             .upload_staged(artifact, of, wanted, &meter, monitor, shutdown);
         meter.finish();
         let Some(synced) = uploaded.map_err(Error::from).with_context(doing)? else {
+            self.check_whole(context, source, artifact)?;
             return Ok(None);
         };
         let took = begin.elapsed();
@@ -98,13 +100,29 @@ impl Live {
         artifact: &bbr::Artifact,
         report: RestoredArtifact,
     ) -> Result<RestoredArtifact, Error> {
-        match self
-            .run
-            .adopt(artifact, &*context.monitor, &context.shutdown)?
-        {
-            true => Ok(report),
-            false => self.whole(context, source, artifact),
+        let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
+        let adopted = self.run.adopt(artifact, monitor, shutdown)?;
+        if adopted {
+            return Ok(report);
         }
+        self.check_whole(context, source, artifact)?;
+        self.whole(context, source, artifact)
+    }
+
+    /// What is staged stays where it is not used; a disk that holds the artifact once must not be
+    /// filled with it late in a failover.
+    fn check_whole(
+        &self,
+        context: &Context,
+        source: &dyn Source,
+        artifact: &bbr::Artifact,
+    ) -> Result<(), Error> {
+        let name = &artifact.place.file_name;
+        let bytes = size(source, artifact).bytes;
+        self.run
+            .check_whole(artifact, bytes, &self.unstage, &context.shutdown)
+            .map_err(Error::from)
+            .with_context(|| format!("upload of {name} to {}", artifact.instance))
     }
 
     fn whole(
@@ -116,8 +134,7 @@ impl Live {
         let name = &artifact.place.file_name;
         let doing = || format!("upload of {name} to {}", artifact.instance);
         let begin = Instant::now();
-        let saved = source.saved().artifacts.get(&artifact.place.kind);
-        let size = saved.copied().unwrap_or_default();
+        let size = size(source, artifact);
         let mut tar = source.open(name).with_context(doing)?;
         let label = format!("upload {name} to {}", artifact.instance);
         let meter = context.monitor.meter(&label, Some(size.bytes));
@@ -143,4 +160,9 @@ impl Live {
             took,
         })
     }
+}
+
+fn size(source: &dyn Source, artifact: &bbr::Artifact) -> bbr::Size {
+    let saved = source.saved().artifacts.get(&artifact.place.kind);
+    saved.copied().unwrap_or_default()
 }
