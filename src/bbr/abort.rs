@@ -268,13 +268,18 @@ impl Abort<'_> {
     }
 
     /// Removes our directories where nothing is locked; elsewhere the artifacts only. The
-    /// removal goes on when we are gone.
+    /// removal goes on when we are gone. Before the first lock script there is time to give back what
+    /// was staged; later unlocking needs it.
     fn clean(&self, locked: &BTreeSet<usize>) {
+        let early = !self.run.state().locking;
         let places: Vec<usize> = self.run.state().marked.iter().copied().collect();
         let settings = &self.run.target().settings;
         let board = Board::free(places.clone(), 1);
         board.run(WIDTH, &self.cut, |step| {
             let place = places[step];
+            if early {
+                self.run.give_back(place, &self.last);
+            }
             let marker = match locked.contains(&place) {
                 true => Marker::Keep,
                 false => Marker::Remove,

@@ -256,6 +256,8 @@ impl Run {
                 errors.push(stopped(Phase::Restore));
                 break;
             }
+            // From now on what was staged is whatever the scripts make of it.
+            self.state().adopted.clear();
             match self.script(&call, job, monitor) {
                 Ok(time) => report.jobs.push(time),
                 Err(error) => {

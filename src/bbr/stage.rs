@@ -8,6 +8,7 @@
 //! lists anew. A restore does the same to the tree and then renames it; whatever it doubts, it uploads.
 //! docs/design.md, *Stage*.
 
+mod adopt;
 mod commands;
 mod compare;
 mod note;
@@ -166,24 +167,6 @@ impl Run {
         match synced {
             Ok(synced) => Ok(Some(synced)),
             Err(no) => stage.doubt(no, monitor).map(|()| None),
-        }
-    }
-
-    /// Puts what [`Run::upload_staged`] completed in the artifact's place. `false`: it cannot be done,
-    /// which is said; then it must be uploaded whole.
-    ///
-    /// # Errors
-    /// When the connection is lost; a signal.
-    pub fn adopt(
-        &self,
-        artifact: &Artifact,
-        monitor: &dyn Monitor,
-        shutdown: &Shutdown,
-    ) -> Result<bool, Errors> {
-        let stage = Stage::new(self, artifact, Of::NONE, Pace::Hurry, shutdown);
-        match stage.run("taking what was staged", &stage.paths.adopt()) {
-            Ok(()) => Ok(true),
-            Err(no) => stage.doubt(no, monitor).map(|()| false),
         }
     }
 

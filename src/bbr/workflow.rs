@@ -75,6 +75,9 @@ pub(super) struct State {
     pub(super) unended: BTreeSet<(JobRef, Script)>,
     /// Jobs whose unlock script was seen to end well.
     pub(super) unlocked: BTreeSet<JobRef>,
+    /// By instance: what gives back what was staged there and may be adopted, until a restore script may
+    /// have been started.
+    pub(super) adopted: BTreeMap<usize, Vec<Command>>,
 }
 
 impl Run {
@@ -290,7 +293,8 @@ impl Run {
     }
 
     /// Removes what this run put on the instances, on all of them whatever fails. An
-    /// instance that may still be locked keeps its marker, so that cleanup finds it.
+    /// instance that may still be locked keeps its marker, so that cleanup finds it. What was staged and
+    /// no restore script had is given back first.
     ///
     /// # Errors
     /// Of every instance where it failed.
@@ -300,6 +304,7 @@ impl Run {
         let places: Vec<usize> = self.state().marked.iter().copied().collect();
         let doing = "removing what this run left";
         let errors = self.on_each(&places, shutdown, |place| {
+            self.give_back(place, shutdown);
             let keep = match locked.contains(&place) {
                 true => Marker::Keep,
                 false => Marker::Remove,

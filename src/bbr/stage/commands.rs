@@ -121,6 +121,13 @@ impl StagePaths {
         let words = ["sh", "-c", &text, "lifeboat", &self.of, &self.artifact];
         self.guarded("take what was staged for the artifact", words)
     }
+
+    /// Gives back what [`Self::adopt`] took.
+    pub(super) fn back(&self, note: &str) -> Command {
+        let args = [&self.stage, &self.of, &self.artifact, note];
+        let text = include_str!("../sh/stage-back.sh");
+        shell("give back what was staged", text, args)
+    }
 }
 
 pub(super) fn remove(settings: &Settings) -> Command {

@@ -2,7 +2,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::super::testing::{Fault, World};
 use super::super::{Ahead, Mark, Of, Run, Saved, Size};
@@ -98,6 +98,68 @@ fn what_cannot_be_used_gives_no_room() {
             "{text}"
         );
     }
+}
+
+/// A restore that has taken what is staged, and is about to lock.
+fn adopted(world: &World) -> Run {
+    staged(world, true, 10);
+    let run = restoring(world);
+    run.mark(&never()).unwrap();
+    run.prepare(&never()).unwrap();
+    let artifacts = run.artifacts();
+    let size = Size {
+        files: 1,
+        bytes: 10,
+    };
+    let adopted = run.adopt(&artifacts[0], OF, size, &Silent, &never());
+    assert!(adopted.unwrap());
+    assert!(world.store("g/u0", "bbr-backup/j/file").exists());
+    assert!(!world.store("g/u0", "lifeboat-stage/of/j").exists());
+    run
+}
+
+#[test]
+fn a_restore_that_ends_before_its_scripts_gives_back_what_it_took() {
+    for signal in [false, true] {
+        let world = standby();
+        let run = adopted(&world);
+        if signal {
+            let aborted = run.abort(Instant::now(), &Silent);
+            assert!(aborted.is_clean(), "{aborted:?}");
+        } else {
+            run.finish(&never()).unwrap();
+        }
+        assert_eq!(world.leftovers("g/u0"), ["lifeboat-stage"]);
+        let file = world.store("g/u0", "lifeboat-stage/of/j/tree/file");
+        assert_eq!(fs::read(file).unwrap(), [b'x'; 10]);
+        // It is known for what it is.
+        check(&world, 10, Some(OF)).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_given_back_once_scripts_had_it_or_somebody_began_anew() {
+    let world = standby();
+    let run = adopted(&world);
+    run.restore(&Silent, &never()).unwrap();
+    run.finish(&never()).unwrap();
+    assert_eq!(world.leftovers("g/u0"), ["lifeboat-stage"]);
+    assert!(!world.store("g/u0", "lifeboat-stage/of/j").exists());
+
+    let world = standby();
+    let run = adopted(&world);
+    let anew = world.store("g/u0", "lifeboat-stage/of/j");
+    fs::create_dir(&anew).unwrap();
+    run.finish(&never()).unwrap();
+    assert_eq!(fs::read_dir(&anew).unwrap().count(), 0);
+    assert_eq!(world.leftovers("g/u0"), ["lifeboat-stage"]);
+
+    // And whoever removed all meanwhile has removed it.
+    let world = standby();
+    let run = adopted(&world);
+    fs::remove_dir_all(world.store("g/u0", "lifeboat-stage")).unwrap();
+    run.finish(&never()).unwrap();
+    assert!(world.leftovers("g/u0").is_empty());
 }
 
 /// An artifact of one page that nobody opens.

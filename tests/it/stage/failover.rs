@@ -136,6 +136,26 @@ fn an_upload_that_fails_leaves_what_is_staged_for_the_next() {
 }
 
 #[test]
+fn a_restore_that_fails_before_its_scripts_leaves_what_is_staged_for_the_next() {
+    let mut spec = spec();
+    spec["deployments"][0]["groups"][0]["jobs"]["j"]["scripts"]["pre-restore-lock"] =
+        "test ! -e /var/vcap/store/refuse".into();
+    let scene = Scene::with_stores(&spec, &["one"]);
+    let (id, left) = backup(&scene);
+    stage(&scene, &[]).ok();
+    shell(&scene, "touch /var/vcap/store/refuse");
+    let last = scene.restore(COMPONENT, &[&id]).fails(1).last_line();
+    assert!(last.contains("no restore script ran"), "{last}");
+    scene.foundation.assert_clean();
+    shell(
+        &scene,
+        &format!("rm /var/vcap/store/refuse; test -d {STAGE}/of/j/tree"),
+    );
+    let log = restored(&scene, &id, &left);
+    assert_eq!(sent(&log), Some(0), "{log}");
+}
+
+#[test]
 fn the_real_bbr_neither_sees_nor_touches_what_is_staged() {
     let mut tame = spec();
     // bbr's own sums are no good for some names.

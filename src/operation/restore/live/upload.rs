@@ -101,7 +101,14 @@ impl Live {
         report: RestoredArtifact,
     ) -> Result<RestoredArtifact, Error> {
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
-        let adopted = self.run.adopt(artifact, monitor, shutdown)?;
+        let size = bbr::Size {
+            files: report.files,
+            bytes: report.bytes,
+        };
+        let adopted = match source.comparable() {
+            Some(of) => self.run.adopt(artifact, of, size, monitor, shutdown)?,
+            None => false,
+        };
         if adopted {
             return Ok(report);
         }
