@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::bridge::Bridge;
+use super::format::{CHUNK_LIMIT, ROOT_LIMIT, SEAL_OVERHEAD};
 use super::id::{BackupId, ChainId, Foundation};
 use crate::artifact::Digest;
 use crate::shutdown::Stopped;
@@ -119,6 +120,15 @@ impl Area {
             Self::Index => "index",
             Self::Data => "data",
         }
+    }
+
+    /// The most bytes that a sealed object has.
+    pub(super) fn limit(self) -> u64 {
+        SEAL_OVERHEAD
+            + match self {
+                Self::Index => ROOT_LIMIT,
+                Self::Data => CHUNK_LIMIT,
+            }
     }
 }
 

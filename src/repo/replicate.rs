@@ -23,7 +23,6 @@ use super::holdings::{Holdings, Present, Row};
 use super::id::{BackupId, ChainId};
 use super::known::Known;
 use super::objects::{Area, Shard};
-use super::survey::limit;
 use super::transfer::{Expect, Moved, Transfer};
 use crate::artifact::Digest;
 use crate::clock::Clock;
@@ -145,7 +144,7 @@ impl<'a> Replication<'a> {
         }
         let meter = self.monitor.meter(&format!("replicate {chain}"), None);
         for area in Area::BOTH {
-            let most = limit(area);
+            let most = area.limit();
             for shard in Shard::all() {
                 let rows = self.holdings.rows(chain, area, shard)?;
                 let open = self.holdings.open();

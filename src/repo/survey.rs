@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::Error;
 use super::bridge::digest;
 use super::catalogue::Catalogue;
-use super::format::{CHUNK_LIMIT, ROOT_LIMIT, SEAL_OVERHEAD};
+use super::format::SEAL_OVERHEAD;
 use super::holdings::{Holdings, Present, Row};
 use super::id::{BackupId, ChainId};
 use super::objects::{Area, Shard};
@@ -366,7 +366,7 @@ impl<'a> Survey<'a> {
                 let object = holdings.object(chain, area, &name);
                 let store = holdings.store(place);
                 holdings.asked()[place].then_some(async move {
-                    let read = match store.get(&object, limit(area)).await {
+                    let read = match store.get(&object, area.limit()).await {
                         Ok(bytes) => {
                             let length = bytes.len() as u64;
                             Ok((length, digest(bytes).await == name))
@@ -414,8 +414,8 @@ impl<'a> Survey<'a> {
             object: self.holdings.object(chain, area, &name),
             what,
             expect: Expect::Digest(name),
-            limit: limit(area),
-            size: limit(area).min(ORDINARY),
+            limit: area.limit(),
+            size: area.limit().min(ORDINARY),
             chain_end: None,
             chain: Some(chain.clone()),
             sealed: Some((area, name)),
@@ -430,15 +430,6 @@ fn what_of(error: &store::Error) -> Option<String> {
         Kind::NotFound | Kind::Transient | Kind::Denied | Kind::Stopped => None,
         _ => Some(error.message.clone()),
     }
-}
-
-/// The most bytes that a sealed object has.
-pub(super) fn limit(area: Area) -> u64 {
-    SEAL_OVERHEAD
-        + match area {
-            Area::Index => ROOT_LIMIT,
-            Area::Data => CHUNK_LIMIT,
-        }
 }
 
 /// A backup that damage may reach.
