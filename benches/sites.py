@@ -23,8 +23,8 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(HOME, "ci"), os.path.join(HOME, "benches/compare")]
 
 import demo  # noqa: E402
-from contenders import upload_time  # noqa: E402
 from demo import Running  # noqa: E402
+from measure import upload_time  # noqa: E402
 from report import machine  # noqa: E402
 
 # Seconds: the simulated Ops Manager's for an import and for each part of an Apply Changes; from the first backup to the

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from measure import Step, output
+from measure import Step, output, upload_time
 from scratch import program
 from workloads import clear
 
@@ -88,16 +88,6 @@ class Lifeboat(Contender):
 
     def stage(self):
         return self.run("stage", f"deployment/{self.deployment}", "latest")
-
-
-def upload_time(log):
-    """Seconds of the phase `upload` in the log of a restore, which says `2.5 s`, `1 min 04 s`, `1 h 02 min`; None without one."""
-    found = re.search(r"\bphases of .*\bupload ((?:[\d.]+ (?:h|min|s)\b ?)+)", log)
-    if not found:
-        return None
-    units = {"s": 1, "min": 60, "h": 3600}
-    words = found.group(1).split()
-    return sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2]))
 
 
 class WithBbr(Contender):

@@ -13,6 +13,7 @@
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -132,3 +133,13 @@ def window(journal, offset):
         busy += max(0, min(stop, end) - max(start, reached))
         reached = max(reached, stop)
     return (end - begin) / 1e6, (end - begin - busy) / 1e6
+
+
+def upload_time(log):
+    """Seconds of the phase `upload` in the log of a restore, which says `2.5 s`, `1 min 04 s`, `1 h 02 min`; None without one."""
+    found = re.search(r"\bphases of .*\bupload ((?:[\d.]+ (?:h|min|s)\b ?)+)", log)
+    if not found:
+        return None
+    units = {"s": 1, "min": 60, "h": 3600}
+    words = found.group(1).split()
+    return sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2]))

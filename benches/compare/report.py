@@ -117,7 +117,7 @@ def machine():
     memory = int(first("/proc/meminfo", "MemTotal").split()[0]) << 10
     with open("/etc/os-release") as file:
         system = next(line.split("=", 1)[1].strip().strip('"') for line in file if line.startswith("PRETTY_NAME="))
-    return f"{first('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores, {spoken(memory)} of memory, {system}, Linux {os.uname().release.partition("-")[0]}"
+    return f"{first('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores, {spoken(memory)} of memory, {system}, Linux {os.uname().release.partition('-')[0]}"
 
 
 def document(options, command, rows, workloads, contenders, absent, stages):
