@@ -25,10 +25,10 @@ pub(super) fn all(run: &mut Run<'_>) -> Result<()> {
     // Whoever cannot be asked is what a stage found, and no end of the drill: hours of steps would
     // have no result.
     run.stage(meaning::DIRECTOR, |run| {
-        deployments(run, &run.ground.director()?)
+        deployments(run, &*run.ground.director()?)
     })?;
     run.stage(meaning::INSTANCES, |run| {
-        instances(run, &run.ground.director()?)
+        instances(run, &*run.ground.director()?)
     })?;
     not_deployed(run);
     if holds_inventory(run) {
