@@ -178,7 +178,12 @@ impl<'a> Work<'a> {
         let mend = backup::mend(component, bbr::Direction::Restore);
         let mark = backup::mark(context, self.settings)?;
         let name = &target.name;
-        let live = match Live::open(context, self.foundation, &plan.aim, target, source, &mark) {
+        let unstage = format!(
+            "lifeboat stage {} --remove --confirm-target {}",
+            target.component, self.settings.repository.foundation
+        );
+        let foundation = self.foundation;
+        let live = match Live::open(context, foundation, &plan.aim, name, unstage, source, &mark) {
             Ok(live) => live,
             Err(causes) => {
                 return Err(Failure {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Error;
 
+use super::named;
 use super::source::Source;
-use super::{Target, named};
 use crate::bbr;
 use crate::clock;
 use crate::foundation::{Aim, Foundation, Reached};
@@ -83,18 +83,17 @@ pub(super) struct Restored {
 
 impl Live {
     /// Reaches a component and compares it with what was saved; changes nothing but SSH users,
-    /// which are removed again on failure.
+    /// which are removed again on failure. `unstage`: the command that removes what is staged of it.
     pub(super) fn open(
         context: &Context,
         foundation: &Foundation,
         aim: &Aim,
-        into: &Target,
+        name: &str,
+        unstage: String,
         source: &dyn Source,
         mark: &bbr::Mark,
     ) -> Result<Self, Vec<Error>> {
         let begin = Instant::now();
-        let name = into.name.as_str();
-        let unstage = format!("lifeboat stage {} --remove", into.component);
         let (monitor, shutdown) = (&*context.monitor, &context.shutdown);
         monitor.info(&format!("{name}: reaching its instances"));
         let reached = foundation

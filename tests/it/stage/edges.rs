@@ -204,7 +204,7 @@ fn what_cannot_be_compared_with_what_is_staged_has_no_room_beside_it() {
     stage(&scene, &[]).ok();
     let last = scene.restore(COMPONENT, &from).fails(1).last_line();
     for part in [
-        "what is staged there cannot be used for them: remove it with `lifeboat stage deployment/dep --remove`",
+        "what is staged there cannot be used for them: remove it with `lifeboat stage deployment/dep --remove --confirm-target ",
         "nothing was locked and nothing was uploaded",
     ] {
         assert!(last.contains(part), "{part}: {last}");
@@ -226,7 +226,7 @@ fn a_doubt_does_not_fill_a_disk() {
     shell(&scene, &format!("umount {place}"));
     for part in [
         "g/u0, artifact g-0-j.tar: what is staged is not used, and beside it ",
-        "remove what is staged with `lifeboat stage deployment/dep --remove`",
+        "remove what is staged with `lifeboat stage deployment/dep --remove --confirm-target ",
         "no restore script ran, so the data is as it was",
     ] {
         assert!(last.contains(part), "{part}: {last}");
