@@ -222,7 +222,7 @@ fn a_change_costs_its_pages_and_not_the_others() {
     assert!(world.read_back(&first) == before);
 }
 
-/// Six megabytes that cannot be compressed.
+/// Sixteen megabytes that cannot be compressed.
 fn noise(seed: u32) -> Vec<u8> {
     let mut state = seed;
     let next = move || {
@@ -230,7 +230,7 @@ fn noise(seed: u32) -> Vec<u8> {
         state.to_be_bytes()
     };
     std::iter::repeat_with(next)
-        .take(1_500_000)
+        .take(4_000_000)
         .flatten()
         .collect()
 }
@@ -248,7 +248,9 @@ fn a_full_drain_on_a_continued_chain_stores_only_what_changed() {
     let second = world.back_up(&tar_of(&tree), Some(&world.worker));
     assert!(world.read_back(&second) == tar_of(&tree));
     let new = second.manifest.new_bytes;
-    assert!(new < 4_000_000, "{new} bytes are new: one tail of a dump");
+    // One tail of a dump, a chunk of 8 MiB at most, and a pack of small files, of 4 MiB at most: where a chain's
+    // chunks end is drawn. A dump has 16 MB.
+    assert!(new < 13_000_000, "{new} bytes are new");
     // A run that takes files over behind it finds its pages as if they had been taken over.
     let (third, sent) = world.continue_with(&tree);
     assert_eq!(
