@@ -171,7 +171,7 @@ impl Foundation {
         if let Some(instance) = instance {
             let Some(found) = vms.iter().find(|vm| vm.is(instance)) else {
                 return Err(Error::Settings(format!(
-                    "{name} has no instance {instance} that runs"
+                    "deployment {name} has no VM of instance {instance}; `bosh -d {name} instances` lists what it has"
                 )));
             };
             vms = vec![found.clone()];

@@ -191,47 +191,30 @@ impl Copies {
     /// Sends this store nothing more in this run, and says so. Uploads to it that are on
     /// their way are dropped. `reason` is part of a sentence.
     pub fn give_up(&self, store: &str, reason: &str) {
-        for place in self
-            .places
-            .iter()
-            .filter(|place| place.store.name() == store)
-        {
-            if place.set(Standing::GivenUp(reason.to_owned())) {
-                self.monitor.warn(&format!(
-                    "store {store} is given up for this run, and this backup will not be in it: {reason}"
-                ));
-            }
-        }
+        let what = "is given up for this run, and this backup will not be in it";
+        self.lower(store, Standing::GivenUp(reason.to_owned()), what, reason);
     }
 
     /// Asks this store nothing more in this run, and says so: for what reads and mends, which
     /// goes on with the others. `reason` is part of a sentence.
     pub fn leave_out(&self, store: &str, reason: &str) {
-        for place in self
-            .places
-            .iter()
-            .filter(|place| place.store.name() == store)
-        {
-            if place.set(Standing::GivenUp(reason.to_owned())) {
-                self.monitor
-                    .warn(&format!("store {store} is left out from here on: {reason}"));
-            }
-        }
+        let what = "is left out from here on";
+        self.lower(store, Standing::GivenUp(reason.to_owned()), what, reason);
     }
 
     /// Puts nothing more into this store in this run, and says so: for what reads and mends, which
     /// still reads and lists it. `reason` is part of a sentence.
     pub fn only_read(&self, store: &str, reason: &str) {
-        for place in self
-            .places
-            .iter()
-            .filter(|place| place.store.name() == store)
-        {
-            if place.set(Standing::ReadOnly(reason.to_owned())) {
-                self.monitor.warn(&format!(
-                    "store {store} is only read from here on: {reason}"
-                ));
-            }
+        let what = "is only read from here on";
+        self.lower(store, Standing::ReadOnly(reason.to_owned()), what, reason);
+    }
+
+    /// Says so where the store stood better before.
+    fn lower(&self, store: &str, to: Standing, what: &str, reason: &str) {
+        let mut of_name = self.places.iter().filter(|one| one.store.name() == store);
+        if of_name.any(|place| place.set(to.clone())) {
+            self.monitor
+                .warn(&format!("store {store} {what}: {reason}"));
         }
     }
 

@@ -377,6 +377,28 @@ fn a_drop_is_copied_while_its_grace_lasts() {
 }
 
 #[test]
+fn a_backup_is_locked_as_its_chain_is_and_a_drop_is_not() {
+    let scene = Scene::new();
+    let (one, two) = scene.dropped();
+    let three = Arc::new(Faulty::new(scene.store("three")));
+    three.lock_for(14 * DAY);
+    scene.replicate(vec![dynamic(&one), dynamic(&two), three.clone()]);
+    let locked = |folder: &str| {
+        let name = names(&one, folder).pop_first().unwrap();
+        let name = ObjectName::new(name).unwrap();
+        scene
+            .bridge()
+            .wait(three.get(&name, 1 << 20))
+            .unwrap()
+            .unwrap();
+        three.locked_until(&name)
+    };
+    assert!(locked(BACKUPS).is_some());
+    // Prune is to remove it.
+    assert_eq!(locked(DROPPED), None);
+}
+
+#[test]
 fn a_drop_that_is_swept_begins_no_other_grace_in_a_new_store() {
     let scene = Scene::new();
     let (one, two) = scene.swept();
