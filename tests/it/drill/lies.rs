@@ -141,6 +141,12 @@ fn what_is_not_as_it_was_is_found_by_a_drill_alone_and_mended_by_another_run() {
     let of = |wanted: &str| results.iter().filter(|result| *result == wanted).count();
     // To look again is no restore: that all is mended proves nothing of the backup.
     assert_eq!((of("failed"), of("passed")), (lies.len(), 1));
+    // A check whose instance is not there says which.
+    let nobody = json!([{"name": "row", "instance": "nothing/0", "command": "true"}]);
+    let checks = json!({"drill": {"timeout": "1s", "checks": nobody}});
+    let ended = scratch.run(&["--keep"], &checks).fails(3);
+    let said = "has no VM of instance nothing/0; `bosh -d cf-";
+    assert!(ended.log().contains(said), "{}", ended.log());
     table.compare(BEGIN);
 }
 
